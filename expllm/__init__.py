@@ -1,0 +1,1 @@
+"""Reads the facial expression of people in photographs and explains it."""

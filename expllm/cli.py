@@ -1,0 +1,54 @@
+"""The command line: one Typer program whose commands are the job modules' own functions."""
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+
+import typer
+
+from expllm.errors import ExpllmError
+
+COMMANDS: dict[str, str] = {
+    "demo": "Label the bundled photographs with the bundled model and write the report.",
+    "label": "Label every face of INPUT and add the rows to the table in OUTPUT.",
+    "verify": "Check that every photograph of OUTPUT is accounted for exactly once.",
+    "report": "Write OUTPUT's report as one HTML file.",
+    "faces": "Render faces whose action units are known exactly.",
+    "train": "Fine-tune a model on Ray Train as CONFIG says.",
+    "serve": "Answer POST /v1/expressions over HTTP.",
+}
+"""Command -> what it does. Each is the function `main` of the module of the same name in `jobs`."""
+
+
+def run_command(main: Callable[..., object]) -> None:
+    """Run one command as a program: a known failure is one line on stderr and its exit code."""
+    _run(typer.Typer(add_completion=False, pretty_exceptions_enable=False), main)
+
+
+def _run(app: typer.Typer, main: Callable[..., object] | None = None) -> None:
+    if main is not None:
+        app.command()(main)
+    try:
+        app()
+    except ExpllmError as error:
+        print(f"expllm: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def app() -> None:
+    """Run the command that the arguments name; only that command's module is imported."""
+    program = typer.Typer(
+        help="Reads the facial expression of people in photographs and explains it.",
+        add_completion=False,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+    asked = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        main = import_module(f"jobs.{name}").main if name == asked else _nothing
+        program.command(name, help=summary)(main)
+    _run(program)
+
+
+def _nothing() -> None:
+    """Stand in for the commands that were not asked for, so that `--help` imports none of them."""

@@ -1,0 +1,56 @@
+"""The errors a run can end with, and the reasons a photograph or face can leave it.
+
+ExpllmError
+├── CallerError      the caller can mend it: one line, exit code 2
+└── RunError         the run failed or its result is wrong: one line, exit code 1
+"""
+
+from enum import StrEnum
+
+
+class ExpllmError(Exception):
+    """A failure whose message is one line that a user can act on."""
+
+    exit_code = 1
+
+
+class CallerError(ExpllmError):
+    """A wrong input, option or configuration; the message names it and says how to mend it."""
+
+    exit_code = 2
+
+
+class RunError(ExpllmError):
+    """A run that could not be finished, or whose output is not what the manifest promises."""
+
+
+class Reject(StrEnum):
+    """Why a photograph or a face has no label. The value is what the table's reject_reason holds."""
+
+    UNREADABLE_OBJECT = "unreadable_object"
+    """The store no longer gives the bytes."""
+    EMPTY = "empty"
+    UNKNOWN_FORMAT = "unknown_format"
+    """The bytes are not JPEG, PNG or WebP, whatever the name says."""
+    ANIMATED = "animated"
+    TOO_SMALL = "too_small"
+    TOO_LARGE = "too_large"
+    """More pixels in the header than a photograph may have; nothing was decoded."""
+    TRUNCATED = "truncated"
+    CORRUPT = "corrupt"
+    DECODER_DIED = "decoder_died"
+    """Decoding ended its process or ran past its time."""
+    TEXT_TRUNCATED = "text_truncated"
+    """The model's answer reached its token limit."""
+    TEXT_MALFORMED = "text_malformed"
+    """The model's answer does not follow the grammar."""
+    GENERATION_FAILED = "generation_failed"
+    """The engine gave no answer for this face."""
+
+
+class Outcome(StrEnum):
+    """How a photograph or face ended; each has exactly one."""
+
+    LABELLED = "labelled"
+    NO_FACE = "no_face"
+    REJECTED = "rejected"

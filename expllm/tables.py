@@ -1,0 +1,98 @@
+"""One Arrow schema for each table that crosses a stage boundary: names, types and units of the columns."""
+
+import pyarrow as pa
+
+from expllm.expressions import EXPRESSIONS
+from expllm.facs import COLUMNS
+
+ACTION_UNITS = pa.struct([(column, pa.float32()) for column in COLUMNS])
+"""Intensity 0..1 of each action unit; null where it cannot be measured."""
+
+EXPRESSION_SCORES = pa.struct([(str(expression), pa.float32()) for expression in EXPRESSIONS])
+"""Calibrated probability of each expression; the eight sum to 1."""
+
+OBSERVATION = pa.struct(
+    [
+        ("au", pa.int16()),
+        ("side", pa.string()),
+        ("strength", pa.string()),
+        ("associated", pa.list_(pa.string())),
+    ]
+)
+"""One movement as a text names it."""
+
+BOX_PX = pa.list_(pa.float32())
+"""left, top, right, bottom in pixels of the full-size photograph after the EXIF rotation."""
+
+MANIFEST = pa.schema(
+    [
+        ("photo_uri", pa.string()),
+        ("photo_etag", pa.string()),
+        ("size_bytes", pa.int64()),
+    ]
+)
+"""The sealed list of the photographs that a run answers for, sorted by URI."""
+
+FACES = pa.schema(
+    [
+        ("file", pa.string()),
+        ("face_index", pa.int16()),
+        ("person", pa.int64()),
+        ("expression", pa.string()),
+        ("peak", pa.float32()),
+        ("action_units", ACTION_UNITS),
+        ("box_px", BOX_PX),
+        ("landmarks_px", pa.list_(pa.list_(pa.float32()))),
+        ("yaw_deg", pa.float32()),
+        ("pitch_deg", pa.float32()),
+        ("roll_deg", pa.float32()),
+        ("skin", pa.string()),
+        ("age", pa.string()),
+        ("sex", pa.string()),
+        ("seed", pa.int64()),
+    ]
+)
+"""The truth about rendered faces: one row a face; `peak` is the largest intensity aimed at."""
+
+LABELS = pa.schema(
+    [
+        ("photo_uri", pa.string()),
+        ("photo_id", pa.string()),
+        ("photo_etag", pa.string()),
+        ("face_index", pa.int16()),
+        ("face_id", pa.string()),
+        ("box_px", BOX_PX),
+        ("detection_score", pa.float32()),
+        ("yaw_deg", pa.float32()),
+        ("pitch_deg", pa.float32()),
+        ("roll_deg", pa.float32()),
+        ("detector", pa.string()),
+        ("detector_scores", EXPRESSION_SCORES),
+        ("action_units", ACTION_UNITS),
+        ("key_observations", pa.string()),
+        ("interpretation", pa.string()),
+        ("conclusion", pa.string()),
+        ("observations", pa.list_(OBSERVATION)),
+        ("dominant", pa.string()),
+        ("secondary", pa.string()),
+        ("expression", pa.string()),
+        ("confidence", pa.float32()),
+        ("expression_scores", EXPRESSION_SCORES),
+        ("label_only_agrees", pa.bool_()),
+        ("au_precision", pa.float32()),
+        ("au_recall", pa.float32()),
+        ("outcome", pa.string()),
+        ("reject_reason", pa.string()),
+        ("attempts", pa.int8()),
+        ("prompt_tokens", pa.int32()),
+        ("generated_tokens", pa.int32()),
+        ("model_id", pa.string()),
+        ("prompt_id", pa.string()),
+        ("run_id", pa.string()),
+        ("labelled_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+"""The labels table: one row a face, and one row for each photograph that has none.
+
+Unique key: (photo_uri, face_index); face_index and face_id are null where there is no face.
+"""

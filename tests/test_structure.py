@@ -1,0 +1,35 @@
+"""What the layout promises: who may import whom, and that importing does nothing."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("ray", "torch", "vllm", "transformers", "mediapipe", "numba")
+CORE = (
+    "action_units config cot errors expressions faces facs feafa labels manifest metrics photographs "
+    "prompt report sft tables writer"
+).split()
+
+
+@pytest.fixture(scope="module")
+def loaded_by_the_core() -> set[str]:
+    imports = "; ".join(f"import expllm.{module}" for module in CORE)
+    program = f"import sys; {imports}; print(' '.join(m.split('.')[0] for m in sys.modules))"
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(printed.stdout.split())
+
+
+@pytest.mark.parametrize("package", HEAVY)
+def test_the_core_loads_no_engine(package: str, loaded_by_the_core: set[str]) -> None:
+    assert package not in loaded_by_the_core
+
+
+def test_help_needs_no_engine_and_names_every_command() -> None:
+    help_text = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.argv = ['expllm', '--help']; import expllm.cli as c; c.app()"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert all(command in help_text for command in ("demo", "label", "verify", "report", "faces", "serve"))
