@@ -1,0 +1,87 @@
+"""True and predicted expressions, scores and movements into the figures that evaluation reports."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from expllm.expressions import EXPRESSIONS, Expression
+
+_INDEX = {expression: index for index, expression in enumerate(EXPRESSIONS)}
+
+
+def confusion(
+    true: Sequence[Expression], predicted: Sequence[Expression | None]
+) -> Int[np.ndarray, "true predicted"]:
+    """Count faces by true expression (rows) and prediction (columns), both in the order of EXPRESSIONS.
+
+    The last of the nine columns counts faces without a prediction: they are errors, not left out.
+    """
+    counts = np.zeros((len(EXPRESSIONS), len(EXPRESSIONS) + 1), dtype=np.int64)
+    for actual, guess in zip(true, predicted, strict=True):
+        counts[_INDEX[actual], len(EXPRESSIONS) if guess is None else _INDEX[guess]] += 1
+    return counts
+
+
+def accuracy(true: Sequence[Expression], predicted: Sequence[Expression | None]) -> float | None:
+    """Share of the faces whose prediction is right; None without faces."""
+    counts = confusion(true, predicted)
+    return float(np.trace(counts) / counts.sum()) if counts.sum() else None
+
+
+def recalls(
+    true: Sequence[Expression], predicted: Sequence[Expression | None]
+) -> dict[Expression, float | None]:
+    """Share of each expression's faces that are predicted as such; None for an expression without faces."""
+    counts = confusion(true, predicted)
+    totals = counts.sum(axis=1)
+    return {e: float(counts[i, i] / totals[i]) if totals[i] else None for e, i in _INDEX.items()}
+
+
+def balanced_accuracy(true: Sequence[Expression], predicted: Sequence[Expression | None]) -> float | None:
+    """Mean recall over the expressions that have faces; None without faces."""
+    known = [recall for recall in recalls(true, predicted).values() if recall is not None]
+    return float(np.mean(known)) if known else None
+
+
+def macro_f1(true: Sequence[Expression], predicted: Sequence[Expression | None]) -> float | None:
+    """Mean F1 over the expressions that are true or predicted for some face; None without faces."""
+    counts = confusion(true, predicted)
+    hits = np.diagonal(counts)
+    sizes = counts.sum(axis=1) + counts.sum(axis=0)[:-1]
+    seen = sizes > 0
+    return float(np.mean(2 * hits[seen] / sizes[seen])) if seen.any() else None
+
+
+def calibration_error(
+    confidences: Float[np.ndarray, " faces"], correct: Sequence[bool], *, num_bins: int = 15
+) -> float | None:
+    """Expected calibration error over equal bins: mean gap of confidence and accuracy, weighted by faces.
+
+    None without faces.
+
+    Source:
+        Guo, Pleiss, Sun and Weinberger, On calibration of modern neural networks (ICML 2017).
+    """
+    if len(confidences) == 0:
+        return None
+    bins = np.minimum((confidences * num_bins).astype(int), num_bins - 1)
+    gaps = np.bincount(bins, weights=confidences - np.asarray(correct, dtype=float), minlength=num_bins)
+    return float(np.abs(gaps).sum() / len(confidences))
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How two sets of movements agree over many faces, each 0..1; None where none is named or true."""
+
+    precision: float | None
+    recall: float | None
+
+
+def overlap(named: Sequence[Collection[int]], true: Sequence[Collection[int]]) -> Overlap:
+    """Compare each face's named movements with its true ones, by FACS number, counted over all faces."""
+    pairs = [(set(n), set(t)) for n, t in zip(named, true, strict=True)]
+    hits = sum(len(n & t) for n, t in pairs)
+    num_named, num_true = sum(len(n) for n, _ in pairs), sum(len(t) for _, t in pairs)
+    return Overlap(hits / num_named if num_named else None, hits / num_true if num_true else None)

@@ -1,0 +1,58 @@
+"""Measured movements, or none, into the complete prompt text: batch, training and serving use the same."""
+
+import hashlib
+import json
+
+from expllm import cot
+from expllm.expressions import EXPRESSIONS, Expression
+from expllm.facs import COLUMNS, Intensities, movements
+
+IMAGE = "<image>"
+"""Stands once in every prompt, where the face's features go."""
+END = "<|im_end|>"
+"""Ends every turn, so also the answer."""
+MAX_ANSWER_TOKENS = 160
+"""An answer this long is taken as cut off; whole chains of thought stay well below."""
+
+_START = f"<|im_start|>user\n{IMAGE}\n"
+_EXPLAIN = f"Explain the expression.{END}\n<|im_start|>assistant\n"
+_ASK_LABEL = f"Name the expression.{END}\n<|im_start|>assistant\n**{cot.EXPRESSION}:**"
+
+
+def explain(hints: Intensities | None) -> str:
+    """Ask for a chain of thought; `hints` are the movements measured on the face, None to give none."""
+    return _START + _hints(hints) + _EXPLAIN
+
+
+def ask_label(hints: Intensities | None) -> str:
+    """Ask for the label alone: the next token is the first one of a value of `label_words`.
+
+    It shares with `explain` everything up to the question.
+    """
+    return _START + _hints(hints) + _ASK_LABEL
+
+
+def label_words() -> dict[Expression, str]:
+    """The text that follows `ask_label`, for each expression; in SmolLM2 their first tokens all differ."""
+    return {expression: f" {expression.word}" for expression in EXPRESSIONS}
+
+
+def _hints(intensities: Intensities | None) -> str:
+    """One line of all movements from facs.NAMED_FROM on, faint ones too, in words, in the table's order."""
+    if intensities is None:
+        return ""
+    found = ", ".join(map(cot.mention, movements(intensities)))
+    return f"Measured: {found or 'no movement'}.\n"
+
+
+def _prompt_id() -> str:
+    """Hash all that shapes prompts and answers: frame, questions, names, sides, bands, heads, limit."""
+    levels = [dict.fromkeys(COLUMNS, level / 20) for level in range(21)]
+    one_sided = {column: float(column.endswith("_left")) for column in COLUMNS}
+    shapes = [explain(hints) + ask_label(hints) for hints in (None, one_sided, *levels)]
+    chain = [cot.render(cot.ChainOfThought("-", "-", "-", expression)) for expression in EXPRESSIONS]
+    return hashlib.sha256(json.dumps([shapes, chain, MAX_ANSWER_TOKENS]).encode()).hexdigest()[:12]
+
+
+PROMPT_ID = _prompt_id()
+"""Short hash that changes with any change to prompts or to the form of answers."""

@@ -1,0 +1,89 @@
+"""One face with true movements and a label into training examples: prompt, answer, tokens, loss mask."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from expllm import cot, prompt, writer
+from expllm.expressions import Expression
+from expllm.facs import ACTION_UNITS, COLUMNS, EXPECTED_FROM, Intensities, movements
+
+HINTS_DROPPED_RATE = 0.35
+"""Share of the examples without hints, so that the model also works without."""
+HINTS_FALSE_RATE = 0.1
+"""Share of the examples whose hints have one movement too many or too few, so that it trusts the picture."""
+IGNORED = -100
+"""The target of tokens that do not count towards the loss."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """What the model is given, and what it has to write; the answer stands without the end of its turn."""
+
+    prompt: str
+    answer: str
+    hints_given: bool
+
+
+def examples(
+    intensities_true: Intensities,
+    intensities_measured: Intensities | None,
+    expression: Expression,
+    rng: random.Random,
+    *,
+    count: int = 1,
+    label_only_rate: float = 0.25,
+    label_first: bool = False,
+) -> list[Example]:
+    """Draw training examples of one face; answers are always written from the true intensities.
+
+    Args:
+        intensities_measured: What hints are drawn from; None where nothing was measured.
+        label_only_rate: Share of the examples that ask for the label alone.
+        label_first: Whether chains of thought have the label before them, as in the published code.
+    """
+    drawn = [_hints(intensities_measured, rng) for _ in range(count)]
+    return [
+        _label_example(hints, expression)
+        if rng.random() < label_only_rate
+        else _chain_example(hints, writer.write(intensities_true, expression, rng), label_first)
+        for hints in drawn
+    ]
+
+
+def tokenise(example: Example, encode: Callable[[str], list[int]]) -> tuple[list[int], list[int]]:
+    """Turn an example into input ids and targets; the prompt's targets are IGNORED.
+
+    Args:
+        encode: Text -> token ids, adding none of its own. It is called for the prompt and the answer apart,
+            as they are apart when the model is used.
+    """
+    asked = encode(example.prompt)
+    answered = encode(example.answer + prompt.END)
+    return asked + answered, [IGNORED] * len(asked) + answered
+
+
+def _label_example(hints: Intensities | None, expression: Expression) -> Example:
+    return Example(prompt.ask_label(hints), prompt.label_words()[expression], hints is not None)
+
+
+def _chain_example(hints: Intensities | None, chain: cot.ChainOfThought, label_first: bool) -> Example:
+    return Example(prompt.explain(hints), cot.render(chain, label_first=label_first), hints is not None)
+
+
+def _hints(measured: Intensities | None, rng: random.Random) -> Intensities | None:
+    draw = rng.random()
+    if measured is None or draw < HINTS_DROPPED_RATE:
+        return None
+    return _falsified(measured, rng) if draw < HINTS_DROPPED_RATE + HINTS_FALSE_RATE else measured
+
+
+def _falsified(measured: Intensities, rng: random.Random) -> Intensities:
+    """Remove one movement, or add one that is not there, on both sides."""
+    present = [movement.number for movement in movements(measured)]
+    removed = bool(present) and rng.random() < 0.5
+    absent = [number for number in ACTION_UNITS if number not in present]
+    number = rng.choice(present if removed or not absent else absent)
+    intensity = 0.0 if number in present else rng.uniform(EXPECTED_FROM, 1)
+    column = ACTION_UNITS[number].column
+    return {**measured, **{c: intensity for c in COLUMNS if c.startswith(column)}}

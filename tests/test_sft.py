@@ -1,0 +1,75 @@
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from expllm import cot, facs, prompt
+from expllm.expressions import Expression
+from expllm.sft import HINTS_DROPPED_RATE, HINTS_FALSE_RATE, IGNORED, Example, examples, tokenise
+
+AT_REST = dict.fromkeys(facs.COLUMNS, 0.0)
+TRUE = {**AT_REST, "au06": 0.8, "au12": 0.9, "au12_left": 0.9, "au12_right": 0.9}
+MEASURED = {**TRUE, "au06": 0.3}
+
+
+def draw(count=400, measured=MEASURED, **options):
+    return examples(TRUE, measured, Expression.HAPPINESS, random.Random(1), count=count, **options)
+
+
+def encode(text):
+    return list(text.encode())
+
+
+def test_answers_are_written_from_the_true_movements_whatever_the_hints_say():
+    for example in draw(label_only_rate=0):
+        chain = cot.parse(example.answer, truncated=False)
+        assert isinstance(chain, cot.ChainOfThought)
+        named = {(o.number, o.strength) for o in cot.observations(chain.key_observations)}
+        assert named == {(6, facs.Strength.STRONG), (12, facs.Strength.STRONG)}
+
+
+def test_a_label_only_answer_is_what_the_label_question_asks_for():
+    asked = {(e.prompt.endswith("**Expression:**"), e.answer) for e in draw(label_only_rate=1)}
+    assert asked == {(True, " Happiness")}
+
+
+def test_the_share_of_label_only_examples_is_the_callers():
+    drawn = draw(label_only_rate=0.25)
+    assert 0.18 < sum(e.answer == " Happiness" for e in drawn) / len(drawn) < 0.32
+
+
+def test_hints_are_left_out_in_part_of_the_examples():
+    drawn = draw()
+    assert all(e.hints_given == ("Measured:" in e.prompt) for e in drawn)
+    assert abs(sum(not e.hints_given for e in drawn) / len(drawn) - HINTS_DROPPED_RATE) < 0.07
+
+
+def test_some_hints_are_false_by_one_movement():
+    hinted = [e.prompt for e in draw(label_only_rate=0) if e.hints_given]
+    true = prompt.explain(MEASURED)
+    false = [text for text in hinted if text != true]
+    assert abs(len(false) / 400 - HINTS_FALSE_RATE) < 0.05
+    counts = {text.split("Measured:")[1].split("\n")[0].count(",") + 1 for text in false}
+    assert counts == {1, 3}
+
+
+def test_without_measurements_there_are_no_hints():
+    assert not any(e.hints_given for e in draw(measured=None))
+
+
+def test_the_published_order_has_the_label_first():
+    assert draw(count=1, label_only_rate=0, label_first=True)[0].answer.startswith(
+        "**Expression:** Happiness\n"
+    )
+
+
+def test_one_seed_gives_the_same_examples():
+    assert draw() == draw()
+
+
+@given(st.text(), st.text())
+def test_only_the_answer_and_the_end_of_its_turn_count_towards_the_loss(asked, answer):
+    ids, targets = tokenise(Example(asked, answer, hints_given=False), encode)
+    start = len(encode(asked))
+    assert bytes(ids).decode() == asked + answer + prompt.END
+    assert targets == [IGNORED] * start + ids[start:]
