@@ -1,0 +1,91 @@
+import os
+import signal
+import struct
+import subprocess
+import zlib
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from expllm.errors import Reject
+from expllm.models.decode_pool import DecodePool
+from expllm.photographs import Photograph, decode
+
+
+def photo(seed=0, size=(40, 30), format="PNG"):
+    out = BytesIO()
+    noise = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    Image.fromarray(noise).save(out, format)
+    return out.getvalue()
+
+
+def slow_photo():
+    """A valid PNG of 36 million pixels in a few kilobytes: long work for little traffic."""
+    side_px = 6_000
+    header = b"IHDR" + struct.pack(">IIBBBBB", side_px, side_px, 8, 0, 0, 0, 0)
+    body = b"IDAT" + zlib.compress(bytes((side_px + 1) * side_px), 1)
+    parts = (header, body, b"IEND")
+    chunks = (struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in parts)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with DecodePool(processes=2, timeout_s=30) as pool:
+        yield pool
+
+
+def children():
+    listed = subprocess.run(
+        ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True, check=True
+    )
+    return [int(line.split()[0]) for line in listed.stdout.splitlines() if "decode_pool" in line]
+
+
+def test_the_answers_are_those_of_decode_in_order(pool):
+    photos = [photo(1), b"", photo(2, (64, 20)), b"nothing", photo(3, format="JPEG")]
+    for data, answer in zip(photos, pool.decode(photos), strict=True):
+        expected = decode(data)
+        if isinstance(expected, Photograph):
+            np.testing.assert_array_equal(answer.pixels, expected.pixels)
+            assert (answer.width_px, answer.height_px) == (expected.width_px, expected.height_px)
+        else:
+            assert answer is expected
+
+
+def test_no_photographs_give_no_answers(pool):
+    assert pool.decode([]) == []
+
+
+def test_a_decoder_that_died_is_replaced(pool):
+    pool.decode([photo()] * 4)
+    for pid in children():
+        os.kill(pid, signal.SIGKILL)
+    assert all(isinstance(answer, Photograph) for answer in pool.decode([photo()] * 8)[2:])
+
+
+def test_a_photograph_past_its_time_costs_only_itself():
+    with DecodePool(processes=1, timeout_s=0.1) as pool:
+        first, second, third = pool.decode([photo(1), slow_photo(), photo(2)])
+    assert isinstance(first, Photograph)
+    assert second is Reject.DECODER_DIED
+    assert isinstance(third, Photograph)
+
+
+def test_a_photograph_that_takes_too_much_memory_costs_only_itself():
+    with DecodePool(processes=1, timeout_s=30, memory_bytes=24 * 1024**2) as pool:
+        first, second, third = pool.decode([photo(1), slow_photo(), photo(2)])
+    assert isinstance(first, Photograph)
+    assert second is Reject.DECODER_DIED
+    assert isinstance(third, Photograph)
+
+
+def test_a_closed_pool_leaves_no_process():
+    before = set(children())
+    with DecodePool(processes=2, timeout_s=30) as pool:
+        pool.decode([photo()] * 4)
+        mine = set(children()) - before
+        assert mine
+    assert not mine & set(children())
