@@ -1,0 +1,93 @@
+"""Writes pictures of rendered people and faces.parquet, the truth about every face in them."""
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import chain
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import typer
+from PIL import Image
+
+from expllm.cli import run_command
+from expllm.errors import CallerError, RunError
+from expllm.expressions import EXPRESSIONS
+from expllm.rendering import expressions
+from expllm.rendering.person import Person
+from expllm.rendering.render import render_face, table_row
+from expllm.rendering.scene import Scene
+from expllm.tables import FACES
+
+JPEG_QUALITY = 92
+_TABLE_NAME = "faces.parquet"
+_CHUNK = 8
+"""Pictures a process renders in one go: all expressions of one person, whose shape it keeps."""
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Folder to write to; it is made.")],
+    count: Annotated[int, typer.Option(min=1, help="Number of pictures.")],
+    seed: Annotated[
+        int, typer.Option(min=0, help="The first person; the same seed gives the same pictures.")
+    ] = 0,
+    size_px: Annotated[int, typer.Option(min=32, max=2048, help="Width and height of a picture.")] = 224,
+    processes: Annotated[int, typer.Option(min=1, help="Pictures rendered at a time.")] = 1,
+) -> None:
+    """Render COUNT faces: picture i shows person seed + i // 8 with expression i % 8."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise CallerError(f"cannot write to {out}; name a folder that can be made") from error
+    chunks = [
+        (out, seed, range(start, min(start + _CHUNK, count)), size_px) for start in range(0, count, _CHUNK)
+    ]
+    rows = list(chain.from_iterable(_shown(_rendered(chunks, processes), count)))
+    unfinished = out / f".{_TABLE_NAME}"
+    pq.write_table(pa.Table.from_pylist(rows, schema=FACES), unfinished)
+    unfinished.replace(out / _TABLE_NAME)
+    print(f"{len(rows)} faces in {out / _TABLE_NAME}")
+
+
+def _rendered(chunks: list[tuple[Any, ...]], processes: int) -> Iterator[list[dict[str, Any]]]:
+    if processes == 1:
+        yield from map(_chunk, chunks)
+        return
+    try:
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            yield from pool.map(_chunk, chunks)
+    except BrokenProcessPool as error:
+        raise RunError("a rendering process died, perhaps for want of memory; use fewer processes") from error
+
+
+def _chunk(task: tuple[Path, int, range, int]) -> list[dict[str, Any]]:
+    out, seed, pictures, size_px = task
+    return [_picture(out, seed + i // len(EXPRESSIONS), i % len(EXPRESSIONS), size_px) for i in pictures]
+
+
+def _picture(out: Path, seed: int, number: int, size_px: int) -> dict[str, Any]:
+    """Render and store one picture; its row of the table."""
+    prototype = expressions.sample(EXPRESSIONS[number], seed)
+    person = Person.sample(seed)
+    scene = Scene.sample(seed * len(EXPRESSIONS) + number)
+    rendered = render_face(person, prototype.action_units, scene, size_px)
+    file = f"person_{seed:06d}_{prototype.expression}.jpg"
+    Image.fromarray(rendered.pixels).save(out / file, quality=JPEG_QUALITY)
+    return table_row(file, 0, person, prototype, rendered.truth)
+
+
+def _shown(batches: Iterator[list[dict[str, Any]]], count: int) -> Iterator[list[dict[str, Any]]]:
+    """Say after every thousand pictures how far the rendering is."""
+    done = 0
+    for batch in batches:
+        if done // 1000 != (done + len(batch)) // 1000:
+            print(f"{done + len(batch)} of {count} rendered", flush=True)
+        done += len(batch)
+        yield batch
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,50 @@
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from expllm.errors import CallerError
+from expllm.expressions import EXPRESSIONS
+from expllm.tables import FACES
+from jobs.faces import main
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    out = tmp_path_factory.mktemp("faces") / "new"
+    main(out=out, count=9, seed=70, size_px=48)
+    return out
+
+
+def test_the_table_has_the_schema_of_faces(written):
+    assert pq.read_schema(written / "faces.parquet").equals(FACES)
+
+
+def test_every_row_names_its_picture(written):
+    files = pq.read_table(written / "faces.parquet")["file"].to_pylist()
+    assert sorted(files) == sorted(path.name for path in written.glob("*.jpg"))
+    assert all(Image.open(written / file).size == (48, 48) for file in files)
+
+
+def test_each_person_shows_every_expression_once(written):
+    table = pq.read_table(written / "faces.parquet")
+    assert table["expression"].to_pylist() == [*EXPRESSIONS, EXPRESSIONS[0]]
+    assert table["person"].to_pylist() == [70] * 8 + [71]
+
+
+def test_every_face_has_every_measurement(written):
+    assert (
+        sum(column.null_count for column in pq.read_table(written / "faces.parquet").flatten().columns) == 0
+    )
+
+
+def test_the_number_of_processes_changes_nothing(written, tmp_path):
+    main(out=tmp_path, count=9, seed=70, size_px=48, processes=2)
+    assert pq.read_table(tmp_path / "faces.parquet").equals(pq.read_table(written / "faces.parquet"))
+    for picture in written.glob("*.jpg"):
+        assert picture.read_bytes() == (tmp_path / picture.name).read_bytes()
+
+
+def test_a_file_in_the_place_of_the_folder_is_the_callers_mistake(tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(CallerError, match="taken"):
+        main(out=tmp_path / "taken", count=1)

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+
+from expllm.expressions import EXPRESSIONS, Expression
+from expllm.facs import COLUMNS
+from expllm.rendering import head, rig
+from expllm.rendering.expressions import sample
+from expllm.rendering.person import Person, resting_vertices
+
+SEEDS = range(60)
+
+
+def true_action_units(expression, seed):
+    person = Person.sample(seed)
+    moved = rig.weights(sample(expression, seed).action_units, person.asymmetry)
+    resting = resting_vertices(person.shape)
+    deformed = head.moved(resting, head.load().movements, moved)
+    return rig.action_units(moved, rig.lip_gap(deformed) - rig.lip_gap(resting))
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_the_same_seed_draws_the_same_movements(expression):
+    assert sample(expression, 5) == sample(expression, 5)
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_movements_are_columns_between_0_and_1(expression):
+    for seed in SEEDS:
+        units = sample(expression, seed).action_units
+        assert set(units) <= set(COLUMNS)
+        assert all(0 <= value <= 1 for value in units.values())
+
+
+def test_a_neutral_face_shows_nothing_that_must_be_named():
+    assert all(max(true_action_units(Expression.NEUTRAL, seed).values()) < 0.2 for seed in SEEDS)
+
+
+def test_neutral_faces_differ():
+    assert len({tuple(true_action_units(Expression.NEUTRAL, seed).values()) for seed in SEEDS}) > 50
+
+
+@pytest.mark.parametrize("expression", [e for e in EXPRESSIONS if e is not Expression.NEUTRAL])
+def test_an_expression_goes_from_faint_to_strong(expression):
+    peaks = [sample(expression, seed).peak for seed in range(200)]
+    assert min(peaks) < 0.4 < 0.85 < max(peaks)
+
+
+@pytest.mark.parametrize(
+    ("expression", "column"),
+    [
+        (Expression.HAPPINESS, "au12"),
+        (Expression.SADNESS, "au15"),
+        (Expression.SURPRISE, "au02"),
+        (Expression.FEAR, "au20"),
+        (Expression.DISGUST, "au09"),
+        (Expression.ANGER, "au04"),
+    ],
+)
+def test_an_expression_never_lacks_its_sign(expression, column):
+    assert min(true_action_units(expression, seed)[column] for seed in SEEDS) > 0.15
+
+
+def test_contempt_is_one_sided_and_as_often_left_as_right():
+    lead = []
+    for seed in range(200):
+        units = sample(Expression.CONTEMPT, seed).action_units
+        lead.append(units.get("au14_left", 0) - units.get("au14_right", 0))
+    assert np.min(np.abs(lead)) > 0.05
+    assert 70 < np.sum(np.array(lead) > 0) < 130
