@@ -144,7 +144,7 @@ def crop(
     Args:
         landmarks_px: In the coordinates of `pixels`.
     """
-    turn, shift = similarity(_TEMPLATE * size, anchors(landmarks_px))
+    turn, shift = alignment(landmarks_px, size)
     # The photograph is reduced to between one and two pixels per crop pixel by exact averages, then warped
     # at twice the size and halved: no detail folds over, whatever the face's size.
     shrink = max(1, int(abs(turn)))
@@ -156,6 +156,11 @@ def crop(
     inverse = (turn.real / 2, -turn.imag / 2, shift.real, turn.imag / 2, turn.real / 2, shift.imag)
     warped = source.transform((2 * size, 2 * size), Image.Transform.AFFINE, inverse, Image.Resampling.BICUBIC)
     return np.asarray(warped.reduce(2))
+
+
+def alignment(landmarks_px: Float[np.ndarray, "478 dims"], size: int = CROP_PX) -> tuple[complex, complex]:
+    """Where a crop lies in the photograph: (a, b), so that x + iy of the crop is at a (x + iy) + b."""
+    return similarity(_TEMPLATE * size, anchors(landmarks_px))
 
 
 def similarity(

@@ -21,8 +21,8 @@ def photo(seed=0, size=(40, 30), format="PNG"):
     return out.getvalue()
 
 
-def slow_photo():
-    """A valid PNG of 36 million pixels in a few kilobytes: long work for little traffic."""
+def large_photo():
+    """A valid PNG of 36 million pixels in a few kilobytes: much memory for little traffic."""
     side_px = 6_000
     header = b"IHDR" + struct.pack(">IIBBBBB", side_px, side_px, 8, 0, 0, 0, 0)
     body = b"IDAT" + zlib.compress(bytes((side_px + 1) * side_px), 1)
@@ -67,8 +67,12 @@ def test_a_decoder_that_died_is_replaced(pool):
 
 
 def test_a_photograph_past_its_time_costs_only_itself():
-    with DecodePool(processes=1, timeout_s=0.1) as pool:
-        first, second, third = pool.decode([photo(1), slow_photo(), photo(2)])
+    before = set(children())
+    with DecodePool(processes=1, timeout_s=2) as pool:
+        (first,) = pool.decode([photo(1)])
+        (decoder,) = set(children()) - before
+        os.kill(decoder, signal.SIGSTOP)
+        second, third = pool.decode([photo(2), photo(3)])
     assert isinstance(first, Photograph)
     assert second is Reject.DECODER_DIED
     assert isinstance(third, Photograph)
@@ -76,7 +80,7 @@ def test_a_photograph_past_its_time_costs_only_itself():
 
 def test_a_photograph_that_takes_too_much_memory_costs_only_itself():
     with DecodePool(processes=1, timeout_s=30, memory_bytes=24 * 1024**2) as pool:
-        first, second, third = pool.decode([photo(1), slow_photo(), photo(2)])
+        first, second, third = pool.decode([photo(1), large_photo(), photo(2)])
     assert isinstance(first, Photograph)
     assert second is Reject.DECODER_DIED
     assert isinstance(third, Photograph)

@@ -1,0 +1,255 @@
+"""Fits the action-unit estimator: faces with their true action units -> weights, and their errors."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as parquet
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor, nn
+
+from expllm import action_units, photographs, tables
+from expllm.action_units import Estimator
+from expllm.errors import CallerError, Reject
+from expllm.faces import BLENDSHAPES, Box, DetectedFace, iou
+from expllm.facs import COLUMNS, EXPECTED_FROM
+from expllm.models.landmarker import Landmarker
+from expllm.photographs import Photograph
+
+STEPS = 4_000
+_SAME_FACE = 0.3
+_LEAST_SPREAD = 0.01
+"""Dead blendshapes are left in peace: their noise is not blown up to the size of the others."""
+_HIDDEN = (192, 96)
+_DROPOUT = 0.1
+_BATCH_SIZE = 256
+_LEARNING_RATE = 2e-3
+_WEIGHT_DECAY = 1e-2
+_CROSS_ENTROPY_SHARE = 0.2
+
+# How the inputs are disturbed, so that the network leans on no detail of the rendered head.
+_WARP = 0.05
+"""Any linear distortion of the landmarks: proportions of the face, errors of the pose."""
+_LANDMARK_NOISE = 0.004
+_BLENDSHAPE_GAIN, _BLENDSHAPE_NOISE = 0.15, 0.1
+_GROUP_DROP_RATE = 0.2
+"""How often all blendshapes, or else all landmarks, are withheld."""
+
+
+@dataclass(frozen=True)
+class KnownFace:
+    """A picture and the truth about one face in it."""
+
+    photograph: Photograph
+    box_px: Box
+    intensities: Mapping[str, float | None]
+    person: int
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Faces that the landmarker found, with their true action units."""
+
+    inputs: Float32[np.ndarray, "faces inputs"]
+    intensities: Float32[np.ndarray, "faces units"]
+    """NaN where the truth is not known."""
+    people: Int64[np.ndarray, " faces"]
+
+    def where(self, chosen: np.ndarray) -> "Examples":
+        """The faces that a mask chooses."""
+        return Examples(self.inputs[chosen], self.intensities[chosen], self.people[chosen])
+
+
+@dataclass(frozen=True)
+class UnitError:
+    """How well one column is estimated."""
+
+    column: str
+    shown_rate: float
+    """Share of faces whose true intensity is at least EXPECTED_FROM."""
+    mean_absolute_error: float
+    f1: float
+    """Of finding intensities of at least EXPECTED_FROM; NaN where no face shows it."""
+
+
+def rendered(folder: Path) -> Iterator[KnownFace]:
+    """Read what `expllm faces` wrote.
+
+    Raises:
+        CallerError: The folder has no table of faces.
+    """
+    path = folder / "faces.parquet"
+    if not path.is_file():
+        raise CallerError(f"{folder} has no faces.parquet: give a folder that `expllm faces --out` wrote")
+    for row in parquet.read_table(path, schema=tables.FACES).to_pylist():
+        photograph = photographs.decode((folder / row["file"]).read_bytes())
+        if isinstance(photograph, Reject):
+            raise CallerError(f"{row['file']} of {folder} cannot be read ({photograph}): render it again")
+        yield KnownFace(photograph, tuple(row["box_px"]), row["action_units"], row["person"])
+
+
+def detect(known: Iterable[KnownFace]) -> Examples:
+    """Find the faces as labelling would; those that are not found are left out.
+
+    Raises:
+        CallerError: None is found.
+    """
+    inputs, intensities, people = [], [], []
+    with Landmarker() as landmarker:
+        for face in known:
+            found = _nearest(landmarker.detect(face.photograph), face.box_px)
+            if found is not None:
+                inputs.append(action_units.features(found))
+                intensities.append([face.intensities[column] for column in COLUMNS])
+                people.append(face.person)
+    if not inputs:
+        raise CallerError("no face was found in the pictures: give a folder that `expllm faces --out` wrote")
+    return Examples(np.array(inputs), np.array(intensities, np.float32), np.array(people))
+
+
+def _nearest(found: list[DetectedFace], box_px: Box) -> DetectedFace | None:
+    overlaps = [iou(face.box_px, box_px) for face in found]
+    best = max(overlaps, default=0.0)
+    return found[overlaps.index(best)] if best > _SAME_FACE else None
+
+
+def split(examples: Examples, held_out_rate: float = 0.1) -> tuple[Examples, Examples]:
+    """Faces to fit on, and all faces of the people held out; who is held out depends on the person alone."""
+    draws = np.array([np.random.default_rng(int(person)).random() for person in examples.people])
+    return examples.where(draws >= held_out_rate), examples.where(draws < held_out_rate)
+
+
+def joined(one: Examples, other: Examples) -> Examples:
+    """Both sets of faces as one."""
+    return Examples(
+        np.concatenate([one.inputs, other.inputs]),
+        np.concatenate([one.intensities, other.intensities]),
+        np.concatenate([one.people, other.people]),
+    )
+
+
+def fit(examples: Examples, *, steps: int = STEPS, seed: int = 0) -> Estimator:
+    """Fit the network on examples that are disturbed anew in every step."""
+    torch.manual_seed(seed)
+    mean = examples.inputs.mean(0)
+    spread = np.maximum(examples.inputs.std(0), _LEAST_SPREAD)
+    inputs, targets = torch.from_numpy(examples.inputs), torch.from_numpy(examples.intensities)
+    network = _network((inputs.shape[1], *_HIDDEN, targets.shape[1]))
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=_WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, total_steps=steps)
+    for _ in range(steps):
+        chosen = torch.randint(len(inputs), (_BATCH_SIZE,))
+        standardised = (_disturbed(inputs[chosen]) - torch.from_numpy(mean)) / torch.from_numpy(spread)
+        loss = _loss(network(_without_a_group(standardised)), targets[chosen])
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+    linear = [layer for layer in network if isinstance(layer, nn.Linear)]
+    layers = tuple((layer.weight.detach().numpy().T, layer.bias.detach().numpy()) for layer in linear)
+    return Estimator(mean, spread, layers)
+
+
+def _network(sizes: tuple[int, ...]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for size, following in pairwise(sizes):
+        layers += [nn.Linear(size, following), nn.ReLU(), nn.Dropout(_DROPOUT)]
+    return nn.Sequential(*layers[:-2])
+
+
+def _disturbed(inputs: Tensor) -> Tensor:
+    blendshapes = inputs[:, : len(BLENDSHAPES)]
+    points = inputs[:, len(BLENDSHAPES) :].reshape(len(inputs), -1, 2)
+    gain = 1 + _BLENDSHAPE_GAIN * torch.randn_like(blendshapes)
+    blendshapes = blendshapes * gain + _BLENDSHAPE_NOISE * torch.randn_like(blendshapes)
+    points = points @ (torch.eye(2) + _WARP * torch.randn(len(points), 2, 2))
+    points = points + _LANDMARK_NOISE * torch.randn_like(points)
+    return torch.cat([blendshapes, points.flatten(1)], 1)
+
+
+def _without_a_group(standardised: Tensor) -> Tensor:
+    """Set the blendshapes of some faces, and the landmarks of others, to their mean."""
+    draws = torch.rand(len(standardised), 1)
+    are_blendshapes = torch.arange(standardised.shape[1]) < len(BLENDSHAPES)
+    withheld = torch.where(are_blendshapes, draws < _GROUP_DROP_RATE, draws > 1 - _GROUP_DROP_RATE)
+    return standardised.masked_fill(withheld, 0)
+
+
+def _loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Absolute error, which is least at the median: a movement is claimed where it is likelier than not.
+
+    Cross-entropy alone would give the mean, and a little of everything on a face that could be at rest;
+    a share of it keeps rare movements from being given up.
+    """
+    known = ~targets.isnan()
+    outputs, targets = outputs[known], targets[known]
+    error = nn.functional.l1_loss(outputs.sigmoid(), targets)
+    return error + _CROSS_ENTROPY_SHARE * nn.functional.binary_cross_entropy_with_logits(outputs, targets)
+
+
+def save(estimator: Estimator, path: Path) -> None:
+    """Write the weights as Estimator.load reads them."""
+    arrays: dict[str, Any] = {"mean": estimator.mean, "spread": estimator.spread}
+    for index, (weight, bias) in enumerate(estimator.layers):
+        arrays[f"weight{index}"] = weight.astype(np.float16)
+        arrays[f"bias{index}"] = bias
+    np.savez_compressed(path, **arrays)
+
+
+def measure(estimator: Estimator, examples: Examples) -> list[UnitError]:
+    """Compare estimates with the truth, column by column."""
+    found = estimator.intensities(examples.inputs)
+    return [
+        _unit_error(column, found[:, index], examples.intensities[:, index])
+        for index, column in enumerate(COLUMNS)
+    ]
+
+
+def _unit_error(column: str, found: np.ndarray, truth: np.ndarray) -> UnitError:
+    found, truth = found[~np.isnan(truth)], truth[~np.isnan(truth)]
+    shown, named = truth >= EXPECTED_FROM, found >= EXPECTED_FROM
+    f1 = 2 * (shown & named).sum() / (shown.sum() + named.sum()) if shown.any() else math.nan
+    return UnitError(column, float(shown.mean()), float(np.abs(found - truth).mean()), float(f1))
+
+
+def table(errors: list[UnitError]) -> str:
+    """The errors as a Markdown table; the last row is the mean over the columns."""
+    head = f"| column | shown (at least {EXPECTED_FROM:g}) | mean absolute error | F1 at {EXPECTED_FROM:g} |"
+    rows = [
+        f"| {e.column} | {e.shown_rate:.3f} | {e.mean_absolute_error:.3f} | {_f1(e.f1)} |" for e in errors
+    ]
+    error = np.mean([e.mean_absolute_error for e in errors])
+    f1 = np.nanmean([e.f1 for e in errors])
+    return "\n".join([head, "|---|---|---|---|", *rows, f"| **mean** | | {error:.3f} | {f1:.2f} |"])
+
+
+def _f1(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.2f}"
+
+
+def report(estimator: Estimator, num_fitted: int, held_out: Mapping[str, Examples], command: str) -> str:
+    """The errors on each set of held-out faces as a Markdown page; a set's name ends its heading."""
+    sections = "\n\n".join(
+        f"## {len(faces.people)} faces of {len(np.unique(faces.people))} people: {name}\n\n"
+        + table(measure(estimator, faces))
+        for name, faces in held_out.items()
+    )
+    return f"""# The action-unit estimator
+
+`expllm/action_units.py` estimates the action units of a face from MediaPipe's landmarks and blendshapes.
+It was fitted on {num_fitted} rendered faces, whose action units are known exactly. The tables are about
+rendered people whom it has not seen. To fit and measure it anew, on what `expllm faces` wrote:
+
+    {command}
+
+Real faces differ from each other more than rendered ones do, so that some seem to make a movement at rest
+that is only how they are built: the estimates are hints there. A face turned by more than
+{action_units.FAR_SIDE_HIDDEN_DEG:g}° has no estimate for the side that is away.
+
+{sections}
+"""
