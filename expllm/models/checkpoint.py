@@ -1,0 +1,169 @@
+"""A model's name or folder into a full, checked checkpoint on this machine's disk."""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from expllm.errors import CallerError
+from expllm.models.architecture import ARCHITECTURE
+from expllm.models.preprocessing import Preprocessing
+
+BUNDLES = Path(__file__).parent.parent / "data"
+NAMES = ("expllm-135m",)
+"""The models that come with the package."""
+
+_CARD, _CONFIG, _PREPROCESSING, _DIGESTS = "card.json", "config.json", "preprocessing.json", "sha256.json"
+_PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
+_LAYOUT = 1
+"""Raised when the assembled folder of the same bundle would differ."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A full Hugging Face folder (weights, tokenizer, processor) and what is known of it."""
+
+    path: Path
+    name: str
+    model_id: str
+    """Short hash over everything that makes the model's answers."""
+    preprocessing: Preprocessing
+    card: dict[str, object]
+
+    @property
+    def temperature(self) -> float:
+        """What label scores are divided by to be calibrated."""
+        return float(self.card.get("temperature", 1.0))  # type: ignore[arg-type]
+
+
+@cache
+def resolve(model: str) -> Checkpoint:
+    """Find a model by its name, or by the path of a folder.
+
+    A bundled model is put together once per machine, under EXPLLM_CACHE (else ~/.cache/expllm); several
+    processes may ask at once. Call it on every machine that needs the files.
+
+    Raises:
+        CallerError: there is no such model, or the folder is not a safe ExpLLM checkpoint.
+    """
+    if model in NAMES:
+        return _bundled(model)
+    folder = Path(model)
+    if not (folder / _CONFIG).is_file():
+        raise CallerError(
+            f"no model {model!r}: give one of {', '.join(NAMES)}, or a folder with a config.json"
+        )
+    check(folder)
+    digests = {file.name: _sha256(file) for file in _weights(folder)}
+    config = json.loads((folder / _CONFIG).read_text())
+    return Checkpoint(
+        path=folder.resolve(),
+        name=folder.name,
+        model_id=_short_hash(
+            json.dumps([digests, config, _texts(folder, (_PREPROCESSING, "tokenizer.json"))])
+        ),
+        preprocessing=_preprocessing(folder, config),
+        card=json.loads((folder / _CARD).read_text()) if (folder / _CARD).exists() else {},
+    )
+
+
+def check(folder: Path) -> None:
+    """Refuse a folder that holds pickled weights or code, or a model of another architecture."""
+    pickles = sorted(file.name for file in folder.iterdir() if file.suffix in _PICKLES)
+    if pickles:
+        raise CallerError(
+            f"{folder}: {pickles[0]} may hold a pickle: save the weights as safetensors and remove it"
+        )
+    for file in sorted(folder.glob("*.json")):
+        if '"auto_map"' in file.read_text(encoding="utf-8", errors="replace"):
+            raise CallerError(f"{folder}: {file.name} asks for code of its own (auto_map): remove that field")
+    architectures = json.loads((folder / _CONFIG).read_text()).get("architectures")
+    if architectures != [ARCHITECTURE]:
+        raise CallerError(f"{folder}: the architecture is {architectures}, not {ARCHITECTURE}")
+    if not _weights(folder):
+        raise CallerError(f"{folder} holds no .safetensors file")
+
+
+def _weights(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors"))
+
+
+def _preprocessing(folder: Path, config: dict[str, object]) -> Preprocessing:
+    if (folder / _PREPROCESSING).exists():
+        return Preprocessing.read(folder / _PREPROCESSING)
+    raise CallerError(
+        f"{folder} holds no {_PREPROCESSING}: say there how crops are made (see docs/models.md)"
+    )
+
+
+def _bundled(name: str) -> Checkpoint:
+    from expllm.models import assembly, base
+
+    bundle = BUNDLES / name
+    if not (bundle / assembly.CONFIG).exists():
+        raise CallerError(f"the model {name} is not in this installation: train it with jobs.train_default")
+    parts = {part: _sha256(bundle / part) for part in assembly.PARTS}
+    model_id = _short_hash(json.dumps([_LAYOUT, parts, base.SHA256]))
+    path = _cache() / f"{name}-{model_id}"
+    if not _is_whole(path):
+        _assemble(bundle, path)
+    card = json.loads((bundle / _CARD).read_text())
+    return Checkpoint(path, name, model_id, Preprocessing.read(bundle / _PREPROCESSING), card)
+
+
+def _cache() -> Path:
+    chosen = os.environ.get("EXPLLM_CACHE")
+    return Path(chosen) if chosen else Path.home() / ".cache" / "expllm"
+
+
+def _is_whole(path: Path) -> bool:
+    if not (path / _DIGESTS).exists():
+        return False
+    digests = json.loads((path / _DIGESTS).read_text())
+    return all((path / n).exists() and _sha256(path / n) == digest for n, digest in digests.items())
+
+
+def _assemble(bundle: Path, path: Path) -> None:
+    from expllm.models import assembly, base
+
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    card = json.loads((bundle / _CARD).read_text())
+    preprocessing = Preprocessing.read(bundle / _PREPROCESSING)
+    try:
+        tokenizer = base.tokenizer()
+        assembly.save_assembled(partial, assembly.assemble(bundle, tokenizer), tokenizer, preprocessing, card)
+        digests = {file.name: _sha256(file) for file in sorted(partial.iterdir())}
+        (partial / _DIGESTS).write_text(json.dumps(digests, indent=2))
+        _publish(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _publish(partial: Path, path: Path) -> None:
+    """Move a finished folder to its place in one step; another process may have been there first."""
+    if path.exists() and not _is_whole(path):
+        path.rename(partial.with_name(f"{partial.name}.broken"))
+        shutil.rmtree(partial.with_name(f"{partial.name}.broken"))
+    try:
+        partial.rename(path)
+    except OSError:
+        if not _is_whole(path):
+            raise
+
+
+def _texts(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    return {name: (folder / name).read_text() for name in names if (folder / name).exists()}
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,50 @@
+"""Aligned face crops into the vision tower's patch tokens: the features that cross to the generator."""
+
+import numpy as np
+import torch
+from jaxtyping import Float16, UInt8
+from safetensors import safe_open
+
+from expllm.models.architecture import (
+    ExpllmConfig,
+    feature_width,
+    load_tower,
+    num_image_tokens,
+    patch_features,
+)
+from expllm.models.checkpoint import Checkpoint
+from expllm.models.preprocessing import to_pixels
+
+_PREFIX = "model.vision_tower."
+
+
+class Encoder:
+    """A checkpoint's vision tower, in float32; the rest of the model is not loaded."""
+
+    def __init__(self, checkpoint: Checkpoint, device: str = "cpu") -> None:
+        self._config = ExpllmConfig.from_pretrained(checkpoint.path)
+        self._preprocessing = checkpoint.preprocessing
+        self._device = device
+        tensors = {}
+        for file in sorted(checkpoint.path.glob("*.safetensors")):
+            with safe_open(file, framework="pt") as weights:
+                for name in weights.keys():  # noqa: SIM118 - the file is no mapping
+                    if name.startswith(_PREFIX):
+                        tensors[name.removeprefix(_PREFIX)] = weights.get_tensor(name).float()
+        self._tower = load_tower(self._config.vision_config, tensors).float().eval().to(device)
+
+    @property
+    def feature_shape(self) -> tuple[int, int]:
+        """Tokens and width of one face's features."""
+        return num_image_tokens(self._config), feature_width(self._config)
+
+    def encode(
+        self, crops: UInt8[np.ndarray, "faces size size 3"]
+    ) -> Float16[np.ndarray, "faces tokens width"]:
+        """Encode crops as faces.crop makes them; no faces give an empty array."""
+        if len(crops) == 0:
+            return np.zeros((0, *self.feature_shape), np.float16)
+        pixel_values = self._preprocessing.normalise(to_pixels(crops)).to(self._device)
+        with torch.inference_mode():
+            features = patch_features(self._tower, self._config, pixel_values)
+        return features.to("cpu", torch.float16).numpy()

@@ -1,0 +1,164 @@
+"""Trains the face encoder on rendered faces: from a crop to action units, expression and head pose."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import Dinov2Config, Dinov2Model
+
+from expllm.expressions import EXPRESSIONS
+from expllm.faces import CROP_PX
+from expllm.facs import COLUMNS, EXPECTED_FROM
+from expllm.models.augmentation import augment, centre, draw_moves, mirrored, moved
+from expllm.models.dataset import MIRRORED_POINTS, POINTS, STORED_PX, FaceSet
+from expllm.models.preprocessing import Preprocessing, to_pixels
+from expllm.models.training import Metrics, load_trained, newest_checkpoint
+
+POSE_SCALE_DEG = 30.0
+_LONGEST_WAVE = 20.0
+_WAVE_HEIGHT = 0.5
+_TARGETS = [len(COLUMNS), len(EXPRESSIONS), 2, 2 * len(POINTS)]
+"""How many numbers are read: action units, expressions, yaw and pitch, places of landmarks."""
+
+
+def encoder_config(hidden_size: int = 192, num_layers: int = 6) -> Dinov2Config:
+    """The encoder's architecture: DINOv2 with 64 patch tokens of a 112 px crop."""
+    return Dinov2Config(
+        hidden_size=hidden_size,
+        num_hidden_layers=num_layers,
+        num_attention_heads=hidden_size // 64,
+        image_size=CROP_PX,
+        patch_size=14,
+        layerscale_value=1.0,
+    )
+
+
+class SupervisedEncoder(nn.Module):
+    """The encoder with the heads it is trained by.
+
+    Each target weighs the patch tokens by an attention of its own and sums their evidence, so that
+    a token must carry what is seen at its place: that is what the projector reads later.
+    """
+
+    def __init__(self, config: Dinov2Config) -> None:
+        super().__init__()
+        # Plain matrix products train twice as fast as the fused attention on a CPU.
+        self.tower = Dinov2Model._from_config(config, attn_implementation="eager")
+        positions = self.tower.embeddings.position_embeddings.data
+        positions[0, 1:] = _waves(config.image_size // config.patch_size, config.hidden_size)
+        self.evidence = nn.Linear(config.hidden_size, sum(_TARGETS))
+        self.attention = nn.Linear(config.hidden_size, sum(_TARGETS))
+
+    def read(self, pixel_values: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Normalised pixels to logits of action units and expressions, pose / POSE_SCALE_DEG, landmarks."""
+        tokens = self.tower(pixel_values).last_hidden_state[:, 1:]
+        weights = self.attention(tokens).float().softmax(dim=1)
+        targets = (weights * self.evidence(tokens).float()).sum(dim=1)
+        units, expressions, pose, points = targets.split(_TARGETS, dim=1)
+        return units, expressions, pose, points.unflatten(1, (-1, 2))
+
+    def forward(
+        self, pixel_values: Tensor, action_units: Tensor, expressions: Tensor, pose: Tensor, points: Tensor
+    ) -> dict[str, Tensor]:
+        """The loss over what is known of each face (NaN: unknown), and its parts."""
+        unit_logits, expression_logits, read_pose, read_points = self.read(pixel_values)
+        known = ~action_units.isnan()
+        truth = action_units.nan_to_num()
+        # Cross-entropy against an intensity is lowest at the intensity itself.
+        unit_losses = functional.binary_cross_entropy_with_logits(unit_logits, truth, reduction="none")
+        unit_loss = (unit_losses * known).sum() / known.sum().clamp(min=1)
+        expression_loss = functional.cross_entropy(expression_logits, expressions, label_smoothing=0.05)
+        pose_loss = functional.smooth_l1_loss(read_pose, pose)
+        error = ((unit_logits.sigmoid() - truth).abs() * known).sum() / known.sum().clamp(min=1)
+        right = (expression_logits.argmax(dim=1) == expressions).float().mean()
+        # Landmarks are learnt within a few passes, and with them where to look for the movements.
+        point_error = (read_points - points).abs().mean()
+        loss = 4 * unit_loss + 0.5 * expression_loss + pose_loss + 4 * point_error
+        parts = {"unit_error": error, "accuracy": right, "pose_loss": pose_loss, "point_error": point_error}
+        return {"loss": loss, **parts}
+
+
+def _waves(side: int, width: int) -> Tensor:
+    """Positions of side x side patches as sines and cosines of their places.
+
+    A small tower that begins with random positions sees no geometry for hundreds of steps (docs/log.md).
+    """
+    places = torch.arange(side, dtype=torch.float32)
+    down, across = (axis.reshape(-1, 1) for axis in torch.meshgrid(places, places, indexing="ij"))
+    frequencies = math.pi / 2 * _LONGEST_WAVE ** -torch.linspace(0, 1, width // 4)
+    parts = [wave(axis * frequencies) for axis in (across, down) for wave in (torch.sin, torch.cos)]
+    return _WAVE_HEIGHT * torch.cat(parts, dim=1)
+
+
+@dataclass(frozen=True)
+class EncoderTask:
+    """Rendered faces as batches for the SupervisedEncoder; half of them mirrored, all of them altered."""
+
+    faces: FaceSet
+    model: SupervisedEncoder
+    learning_rate: float = 1e-3
+
+    @property
+    def num_examples(self) -> int:
+        """How many faces there are."""
+        return len(self.faces)
+
+    def parameter_groups(self) -> list[tuple[list[str], float]]:
+        """One group: everything is trained."""
+        return [([name for name, _ in self.model.named_parameters()], self.learning_rate)]
+
+    def batches(
+        self, indices: Int64[np.ndarray, " batch"], rng: np.random.Generator
+    ) -> Iterator[tuple[dict[str, Tensor], float]]:
+        """Altered crops and their truth, in one part."""
+        mirror = rng.random(len(indices)) < 0.5
+        moves = draw_moves(mirror, STORED_PX, rng)
+        pixels = augment(self.faces.crops[indices], moves, rng)
+        points = moved(torch.from_numpy(self.faces.points[indices]), moves)
+        pose = self.faces.pose_deg[indices, :2] * np.where(mirror[:, None], [-1, 1], 1)
+        batch = {
+            "pixel_values": Preprocessing().normalise(pixels),
+            "action_units": torch.from_numpy(mirrored(self.faces.action_units[indices], mirror)),
+            "expressions": torch.from_numpy(self.faces.expressions[indices]),
+            "pose": torch.from_numpy(pose.astype(np.float32) / POSE_SCALE_DEG),
+            "points": torch.where(
+                torch.from_numpy(mirror)[:, None, None], points[:, MIRRORED_POINTS], points
+            ),
+        }
+        yield batch, 1.0
+
+
+def evaluate(model: SupervisedEncoder, faces: FaceSet, batch_size: int = 256) -> Metrics:
+    """Read unaltered faces; mean error of the action units, agreement with the labels, error of the pose."""
+    model.eval()
+    errors: list[Metrics] = []
+    for start in range(0, len(faces), batch_size):
+        part = faces.take(np.arange(start, min(start + batch_size, len(faces))))
+        with torch.inference_mode():
+            units, expressions, pose, _ = model.read(Preprocessing().normalise(to_pixels(centre(part.crops))))
+        unit_errors = np.abs(units.sigmoid().numpy() - part.action_units)
+        strong = unit_errors[part.action_units > EXPECTED_FROM]
+        right = expressions.argmax(1).numpy() == part.expressions
+        pose_errors = np.abs(pose.numpy() * POSE_SCALE_DEG - part.pose_deg[:, :2])
+        errors.append(
+            {
+                "unit_error": float(np.nanmean(unit_errors)),
+                "unit_error_shown": float(strong.mean()) if len(strong) else 0.0,
+                "accuracy": float(right.mean()),
+                "pose_error_deg": float(pose_errors.mean()),
+            }
+        )
+    return {name: float(np.mean([e[name] for e in errors])) for name in errors[0]}
+
+
+def trained_reader(folder: Path) -> SupervisedEncoder:
+    """The encoder and its heads as a training left them in `folder`."""
+    model = SupervisedEncoder(encoder_config())
+    load_trained(model, newest_checkpoint(folder))
+    return model

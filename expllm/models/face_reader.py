@@ -1,0 +1,70 @@
+"""Photographs' bytes -> their faces, measured and cropped: labelling and serving both begin here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from expllm import faces
+from expllm.action_units import Estimator
+from expllm.errors import Reject
+from expllm.faces import DetectedFace
+from expllm.models.decode_pool import DecodePool
+from expllm.models.landmarker import Landmarker
+from expllm.photographs import Photograph, photo_id
+
+DETECTOR = "mediapipe-face-landmarker"
+"""What the table's column `detector` says of faces found here."""
+
+_DECODERS = 2
+
+
+@dataclass(frozen=True)
+class ReadFace:
+    """One face, ready for the encoder."""
+
+    columns: dict[str, Any]
+    """What the labels table will hold of it and is known before the model has seen it."""
+    crop: UInt8[np.ndarray, "112 112 3"]
+
+
+class FaceReader:
+    """Decodes photographs, finds their faces, measures and crops them; for one thread at a time."""
+
+    def __init__(self, decode_timeout_s: float) -> None:
+        self._decoders = DecodePool(_DECODERS, decode_timeout_s)
+        self._landmarker = Landmarker()
+        self._estimator = Estimator.load()
+
+    def read(self, photos: Sequence[bytes]) -> list[list[ReadFace] | Reject]:
+        """Read photographs side by side, in their order: the faces of each from the left, or its reject."""
+        decoded = self._decoders.decode(photos)
+        return [
+            photograph if isinstance(photograph, Reject) else self._faces(photo_id(data), photograph)
+            for data, photograph in zip(photos, decoded, strict=True)
+        ]
+
+    def _faces(self, photo: str, photograph: Photograph) -> list[ReadFace]:
+        return [
+            ReadFace(
+                {**_columns(photo, index, face), "action_units": self._estimator.estimate(face)},
+                faces.crop(photograph.pixels, face.landmarks_px * photograph.scale),
+            )
+            for index, face in enumerate(self._landmarker.detect(photograph))
+        ]
+
+
+def _columns(photo: str, index: int, face: DetectedFace) -> dict[str, Any]:
+    return {
+        "photo_id": photo,
+        "detector": DETECTOR,
+        "face_index": index,
+        "face_id": f"{photo}-{index}",
+        "box_px": list(face.box_px),
+        "detection_score": face.score,
+        "yaw_deg": face.yaw_deg,
+        "pitch_deg": face.pitch_deg,
+        "roll_deg": face.roll_deg,
+    }

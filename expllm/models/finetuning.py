@@ -1,0 +1,165 @@
+"""Trains projector and language model to explain faces: crops and movements in, chains of thought out."""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Int64
+from peft import LoraConfig, get_peft_model
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedTokenizerFast
+
+from expllm import sft
+from expllm.expressions import EXPRESSIONS
+from expllm.models.architecture import ExpllmForConditionalGeneration, num_image_tokens, patch_features
+from expllm.models.augmentation import augment, draw_moves, mirrored
+from expllm.models.dataset import STORED_PX, FaceSet, to_intensities
+from expllm.models.preprocessing import Preprocessing
+
+LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+def lora_config(rank: int = 16, layers: tuple[str, ...] = LINEAR_LAYERS) -> LoraConfig:
+    """Low-rank adapters on these layers of the language model."""
+    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=list(layers))
+
+
+class Explainer(nn.Module):
+    """An ExpLLM model whose projector and language-model adapters are trained; its encoder is frozen."""
+
+    def __init__(self, model: ExpllmForConditionalGeneration, adapters: LoraConfig) -> None:
+        super().__init__()
+        self.config = model.config
+        self.tower = model.model.vision_tower.requires_grad_(False).eval()
+        self.projector = model.model.multi_modal_projector.float()
+        self.language_model = get_peft_model(model.model.language_model, adapters)
+        self.lm_head = model.lm_head.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "Explainer":
+        """Switch to training; the encoder stays as it is used."""
+        super().train(mode)
+        self.tower.eval()
+        return self
+
+    def forward(self, pixel_values: Tensor, input_ids: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """The mean over the examples of the mean loss of their answer's tokens.
+
+        Sequences are padded on the right: attention is causal, so nothing looks at the padding.
+        """
+        hidden = self._hidden(pixel_values, input_ids)
+        return self._loss(hidden[:, :-1], targets[:, 1:])
+
+    def next_token_logits(self, pixel_values: Tensor, input_ids: Tensor) -> Tensor:
+        """What follows prompts of equal length."""
+        return self.lm_head(self._hidden(pixel_values, input_ids)[:, -1])
+
+    def _hidden(self, pixel_values: Tensor, input_ids: Tensor) -> Tensor:
+        with torch.no_grad():
+            features = patch_features(self.tower, self.config, pixel_values)
+        embedded = self.language_model.get_input_embeddings()(input_ids)
+        projected = self.projector(features).to(embedded.dtype)
+        is_image = (input_ids == self.config.image_token_index).unsqueeze(-1)
+        embedded = embedded.masked_scatter(is_image, projected)
+        return self.language_model(inputs_embeds=embedded, use_cache=False).last_hidden_state
+
+    def _loss(self, hidden: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        # The vocabulary is most of the cost of a token: the head runs at the answer's places alone.
+        is_answer = targets != sft.IGNORED
+        counts = is_answer.sum(dim=1, keepdim=True)
+        logits = self.lm_head(hidden[is_answer]).float()
+        losses = functional.cross_entropy(logits, targets[is_answer], reduction="none")
+        weights = (is_answer / (counts * len(targets)))[is_answer]
+        right = (logits.detach().argmax(dim=1) == targets[is_answer]).float()
+        return {"loss": (losses * weights).sum(), "tokens_right": (right * weights).sum()}
+
+
+@dataclass(frozen=True)
+class ExplainTask:
+    """Faces with truth and measured movements as conversations for the Explainer."""
+
+    faces: FaceSet
+    model: Explainer
+    tokenizer: PreTrainedTokenizerFast
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    tokens_at_once: int = 1100
+    """Most tokens, padding included, that go through the model at once."""
+    adapter_rate: float = 5e-4
+    projector_rate: float = 2e-3
+
+    @property
+    def num_examples(self) -> int:
+        """How many faces there are."""
+        return len(self.faces)
+
+    def parameter_groups(self) -> list[tuple[list[str], float]]:
+        """The projector learns faster: it starts from nothing."""
+        names = [name for name, p in self.model.named_parameters() if p.requires_grad]
+        projector = [name for name in names if name.startswith("projector.")]
+        return [
+            (projector, self.projector_rate),
+            ([n for n in names if n not in projector], self.adapter_rate),
+        ]
+
+    def batches(
+        self, indices: Int64[np.ndarray, " batch"], rng: np.random.Generator
+    ) -> Iterator[tuple[dict[str, Tensor], float]]:
+        """One new example of each face; those of like length go through the model together."""
+        mirror = rng.random(len(indices)) < 0.5
+        moves = draw_moves(mirror, STORED_PX, rng)
+        pixels = self.preprocessing.normalise(augment(self.faces.crops[indices], moves, rng))
+        tokenised = self._examples(indices, mirror, random.Random(int(rng.integers(2**63))))
+        for places in group_by_length([len(ids) for ids, _ in tokenised], self.tokens_at_once):
+            ids, targets = zip(*(tokenised[place] for place in places), strict=True)
+            batch = {
+                "pixel_values": pixels[places],
+                "input_ids": _pad(ids, 0),
+                "targets": _pad(targets, sft.IGNORED),
+            }
+            yield batch, len(places) / len(indices)
+
+    def _examples(
+        self, indices: Int64[np.ndarray, " batch"], mirror: Bool[np.ndarray, " batch"], rng: random.Random
+    ) -> list[tuple[list[int], list[int]]]:
+        true = mirrored(self.faces.action_units[indices], mirror)
+        measured = mirrored(self.faces.measured[indices], mirror)
+        encode = image_encoder(self.tokenizer, num_image_tokens(self.model.config))
+        examples = [
+            sft.examples(to_intensities(t), _hints(m), EXPRESSIONS[self.faces.expressions[index]], rng)[0]
+            for t, m, index in zip(true, measured, indices, strict=True)
+        ]
+        return [sft.tokenise(example, encode) for example in examples]
+
+
+def _hints(measured: Float32[np.ndarray, " units"]) -> dict[str, float | None] | None:
+    return None if np.isnan(measured).all() else to_intensities(measured)
+
+
+def image_encoder(tokenizer: PreTrainedTokenizerFast, num_tokens: int) -> Callable[[str], list[int]]:
+    """Text to token ids, with the image's placeholder repeated for each of its tokens."""
+    image_id = tokenizer.image_token_id
+
+    def encode(text: str) -> list[int]:
+        ids = tokenizer(text, add_special_tokens=False).input_ids
+        return [token for i in ids for token in ([i] * num_tokens if i == image_id else [i])]
+
+    return encode
+
+
+def group_by_length(lengths: list[int], tokens_at_once: int) -> list[list[int]]:
+    """Divide places into groups of like length whose padded size stays within a number of tokens."""
+    groups: list[list[int]] = [[]]
+    for place in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        group = groups[-1]
+        if group and lengths[group[0]] * (len(group) + 1) > tokens_at_once:
+            groups.append([place])
+        else:
+            group.append(place)
+    return groups
+
+
+def _pad(rows: tuple[list[int], ...], value: int) -> Tensor:
+    return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)

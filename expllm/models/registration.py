@@ -1,0 +1,25 @@
+"""Makes the model known to Transformers and to vLLM, in the process that calls it."""
+
+from importlib.util import find_spec
+
+from expllm.models.architecture import ARCHITECTURE, ExpllmConfig, ExpllmForConditionalGeneration
+
+
+def register() -> None:
+    """Register the configuration and the model; calling it again changes nothing.
+
+    vLLM calls it in each of its processes, as the entry point `vllm.general_plugins` of this package.
+    """
+    from transformers import AutoConfig, AutoModelForImageTextToText
+
+    AutoConfig.register(ExpllmConfig.model_type, ExpllmConfig, exist_ok=True)
+    AutoModelForImageTextToText.register(ExpllmConfig, ExpllmForConditionalGeneration, exist_ok=True)
+    if find_spec("vllm") is not None:
+        _register_with_vllm()
+
+
+def _register_with_vllm() -> None:
+    from vllm import ModelRegistry
+
+    if ARCHITECTURE not in ModelRegistry.get_supported_archs():
+        ModelRegistry.register_model(ARCHITECTURE, f"expllm.models.vllm_model:{ARCHITECTURE}")

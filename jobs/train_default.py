@@ -1,0 +1,66 @@
+"""Trains the default model from rendered faces, stage by stage: prepare, encoder, finetune, bundle."""
+
+import json
+import time
+from pathlib import Path
+
+import torch
+import typer
+
+from expllm import action_units
+from expllm.models import base, bundling, dataset, encoder_training, finetuning, training
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+
+@app.command()
+def prepare(source: Path, prepared: Path) -> None:
+    """Find and crop the faces of SOURCE once."""
+    start_s = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        if done % 200 == 0 or done == total:
+            print(f"{done}/{total} pictures, {done / (time.monotonic() - start_s):.0f}/s", flush=True)
+
+    print(f"{dataset.prepare(source, prepared, progress)} faces in {prepared}")
+
+
+@app.command()
+def encoder(prepared: Path, out: Path, limit_s: float, epochs: int = 40, batch_size: int = 96) -> None:
+    """Train the encoder on prepared faces for at most LIMIT_S seconds."""
+    torch.manual_seed(0)
+    trained, held_out = dataset.load(prepared).split()
+    reader = encoder_training.SupervisedEncoder(encoder_training.encoder_config())
+    schedule = training.Schedule(
+        epochs * len(trained) // batch_size, batch_size, warmup_steps=150, limit_s=limit_s
+    )
+    training.train(encoder_training.EncoderTask(trained, reader), schedule, out, _report)
+    print(json.dumps(encoder_training.evaluate(reader, held_out)))
+
+
+@app.command()
+def finetune(
+    prepared: Path, encoder: Path, out: Path, limit_s: float, epochs: int = 4, batch_size: int = 16
+) -> None:
+    """Train projector and language model for at most LIMIT_S seconds, on the encoder left in ENCODER."""
+    torch.manual_seed(0)
+    trained, _ = dataset.load(prepared, action_units.Estimator.load()).split()
+    tokenizer = base.tokenizer()
+    task = finetuning.ExplainTask(trained, bundling.new_explainer(encoder, tokenizer), tokenizer)
+    schedule = training.Schedule(epochs * len(trained) // batch_size, batch_size, limit_s=limit_s)
+    training.train(task, schedule, out, _report)
+
+
+@app.command()
+def bundle(prepared: Path, encoder: Path, trained: Path, out: Path) -> None:
+    """Calibrate on held-out people and write the model that ships, with its card, to OUT."""
+    _, held_out = dataset.load(prepared, action_units.Estimator.load()).split()
+    print(json.dumps(bundling.bundle(encoder, trained, held_out, out), indent=2))
+
+
+def _report(step: int, metrics: training.Metrics) -> None:
+    print(f"step {step}: " + ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()), flush=True)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,151 @@
+"""A model's name or folder is found, checked and put together once, and unsafe folders are refused."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForImageTextToText, Dinov2Config
+
+from expllm.errors import CallerError
+from expllm.models import assembly, base, checkpoint, registration
+from expllm.models.architecture import ARCHITECTURE, ExpllmForConditionalGeneration
+from expllm.models.encoder import Encoder
+from expllm.models.finetuning import Explainer, lora_config
+from expllm.models.preprocessing import Preprocessing
+
+
+@pytest.fixture
+def folder(tiny_checkpoint: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_checkpoint, tmp_path / "model"))
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(CallerError, match="expllm-135m"):
+        checkpoint.resolve("expllm-9000b")
+
+
+def test_a_folder_works_as_it_is(tiny_checkpoint: Path) -> None:
+    found = checkpoint.resolve(str(tiny_checkpoint))
+    assert found.path == tiny_checkpoint.resolve()
+    assert found.temperature == 1.0
+
+
+def test_the_id_changes_with_the_weights_and_not_with_the_place(folder: Path, tiny_checkpoint: Path) -> None:
+    original = checkpoint.resolve(str(tiny_checkpoint)).model_id
+    assert checkpoint.resolve(str(folder)).model_id == original
+    weights = folder / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    checkpoint.resolve.cache_clear()
+    assert checkpoint.resolve(str(folder)).model_id != original
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "extra.pt", "state.pkl"])
+def test_pickled_weights_are_refused(folder: Path, name: str) -> None:
+    (folder / name).write_bytes(b"")
+    with pytest.raises(CallerError, match="safetensors"):
+        checkpoint.resolve(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "complaint"),
+    [
+        ("auto_map", {"AutoModel": "evil.Model"}, "auto_map"),
+        ("architectures", ["LlavaForConditionalGeneration"], ARCHITECTURE),
+    ],
+)
+def test_other_code_and_other_architectures_are_refused(
+    folder: Path, field: str, value: object, complaint: str
+) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {field: value}))
+    with pytest.raises(CallerError, match=complaint):
+        checkpoint.resolve(str(folder))
+
+
+def test_a_folder_without_preprocessing_is_refused(folder: Path) -> None:
+    (folder / "preprocessing.json").unlink()
+    with pytest.raises(CallerError, match=r"preprocessing\.json"):
+        checkpoint.resolve(str(folder))
+
+
+def test_registering_twice_changes_nothing(tiny_checkpoint: Path) -> None:
+    registration.register()
+    registration.register()
+    model = AutoModelForImageTextToText.from_pretrained(tiny_checkpoint)
+    assert isinstance(model, ExpllmForConditionalGeneration)
+
+
+def test_the_encoder_gives_the_features_of_the_whole_model(tiny_checkpoint: Path) -> None:
+    crops = np.random.default_rng(0).integers(0, 255, (2, 112, 112, 3), dtype=np.uint8)
+    found = checkpoint.resolve(str(tiny_checkpoint))
+    features = Encoder(found).encode(crops)
+    assert features.shape == (2, 64, 32) and features.dtype == np.float16
+    assert Encoder(found).encode(crops[:0]).shape == (0, 64, 32)
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundled model that was never trained, on the real language model."""
+    torch.manual_seed(0)
+    encoder = Dinov2Config(
+        hidden_size=64, num_hidden_layers=1, num_attention_heads=1, image_size=112, patch_size=14
+    )
+    model = assembly.new_model(encoder, base.language_model(), base.tokenizer())
+    explainer = Explainer(model, lora_config(rank=2))
+    parts = {
+        assembly.ENCODER: explainer.tower.state_dict(),
+        assembly.PROJECTOR: explainer.projector.state_dict(),
+        assembly.ADAPTER: assembly.adapter_tensors(explainer.language_model),
+    }
+    folder = tmp_path_factory.mktemp("bundles")
+    assembly.save_bundle(folder / "expllm-135m", model.config, Preprocessing(), parts, {"temperature": 1.5})
+    return folder
+
+
+def test_a_bundled_model_is_put_together_once_and_checked(
+    bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EXPLLM_CACHE", str(tmp_path))
+    monkeypatch.setattr(checkpoint, "BUNDLES", bundles)
+    checkpoint.resolve.cache_clear()
+    found = checkpoint.resolve("expllm-135m")
+    made = found.path.stat().st_ctime_ns
+    checkpoint.resolve.cache_clear()
+    assert checkpoint.resolve("expllm-135m") == found
+    assert found.path.stat().st_ctime_ns == made
+    assert found.temperature == 1.5
+    assert list(tmp_path.iterdir()) == [found.path]
+    checkpoint.check(found.path)
+    checkpoint.resolve.cache_clear()
+
+
+def _finished(folder: Path, text: str) -> Path:
+    folder.mkdir()
+    (folder / "config.json").write_text(text)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    (folder / "sha256.json").write_text(json.dumps({"config.json": digest}))
+    return folder
+
+
+def test_who_comes_second_leaves_the_first_ones_folder(tmp_path: Path) -> None:
+    first, second = (_finished(tmp_path / name, name) for name in ("first", "second"))
+    for partial in (first, second):
+        checkpoint._publish(partial, tmp_path / "model")
+    assert (tmp_path / "model" / "config.json").read_text() == "first"
+
+
+def test_an_altered_cache_is_replaced(tmp_path: Path) -> None:
+    checkpoint._publish(_finished(tmp_path / "first", "first"), tmp_path / "model")
+    (tmp_path / "model" / "config.json").write_text("altered")
+    checkpoint._publish(_finished(tmp_path / "second", "second"), tmp_path / "model")
+    assert (tmp_path / "model" / "config.json").read_text() == "second"
+
+
+def test_no_path_of_the_machine_is_in_a_bundle(bundles: Path) -> None:
+    assert "site-packages" not in (bundles / "expllm-135m" / "config.json").read_text()

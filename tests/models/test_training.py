@@ -1,0 +1,121 @@
+"""The training loop learns, resumes where it stopped, and takes every example once a pass."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from jaxtyping import Int64
+from torch import Tensor, nn
+
+from expllm.errors import CallerError
+from expllm.models.training import Metrics, Schedule, Workers, batch_indices, newest_checkpoint, train
+
+
+class _Line(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(3, 1)
+
+    def forward(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        return {"loss": (self.layer(x).float()[:, 0] - y).pow(2).mean()}
+
+
+class _LineTask:
+    num_examples = 40
+
+    def __init__(self) -> None:
+        self.model = _Line()
+        self._x = torch.randn(40, 3, generator=torch.Generator().manual_seed(1))
+        self.seen: list[int] = []
+
+    def parameter_groups(self) -> list[tuple[list[str], float]]:
+        return [(["layer.weight", "layer.bias"], 0.05)]
+
+    def batches(
+        self, indices: Int64[np.ndarray, " batch"], rng: np.random.Generator
+    ) -> Iterator[tuple[dict[str, Tensor], float]]:
+        self.seen += indices.tolist()
+        for part in np.array_split(indices, 2):
+            x = self._x[part] + 0.01 * torch.from_numpy(rng.normal(size=(len(part), 3))).float()
+            yield {"x": x, "y": x.sum(1)}, len(part) / len(indices)
+
+
+def _ignore(step: int, metrics: Metrics) -> None:
+    pass
+
+
+def test_the_loss_falls(tmp_path: Path) -> None:
+    losses: list[float] = []
+    schedule = Schedule(steps=60, batch_size=8, warmup_steps=5, report_every=10)
+    train(_LineTask(), schedule, tmp_path, lambda step, metrics: losses.append(metrics["loss"]))
+    assert losses[-1] < 0.2 * losses[0]
+
+
+def test_a_resumed_training_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:
+    whole, first, second = _LineTask(), _LineTask(), _LineTask()
+    schedule = Schedule(steps=20, batch_size=8, warmup_steps=0)
+    train(whole, schedule, tmp_path / "whole", _ignore)
+
+    class _Stop(Exception):
+        pass
+
+    def stop(step: int, metrics: Metrics) -> None:
+        raise _Stop
+
+    eager = Schedule(steps=20, batch_size=8, warmup_steps=0, save_every_s=-1, report_every=11)
+    with pytest.raises(_Stop):
+        train(first, eager, tmp_path / "parts", stop)
+    train(second, schedule, tmp_path / "parts", _ignore)
+    assert torch.equal(whole.model.layer.weight, second.model.layer.weight)
+
+
+def test_a_finished_training_does_nothing_more(tmp_path: Path) -> None:
+    schedule = Schedule(steps=3, batch_size=8)
+    train(_LineTask(), schedule, tmp_path, _ignore)
+    again = _LineTask()
+    assert train(again, schedule, tmp_path, _ignore).step == 3
+    assert again.seen == []
+
+
+def test_the_time_limit_ends_a_training(tmp_path: Path) -> None:
+    schedule = Schedule(steps=10**9, batch_size=8, limit_s=0.3)
+    assert train(_LineTask(), schedule, tmp_path, _ignore).elapsed_s < 3
+
+
+def test_a_time_limit_for_several_workers_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CallerError, match="limit_s"):
+        train(
+            _LineTask(), Schedule(9, 8, limit_s=1), tmp_path, _ignore, workers=Workers(rank=0, world_size=2)
+        )
+
+
+def test_only_the_newest_checkpoint_is_kept_and_holds_no_pickle(tmp_path: Path) -> None:
+    train(_LineTask(), Schedule(steps=5, batch_size=8, save_every_s=-1), tmp_path, _ignore)
+    assert [folder.name for folder in tmp_path.iterdir()] == ["step-00000005"]
+    files = {file.name for file in newest_checkpoint(tmp_path).iterdir()}
+    assert files == {"parameters.safetensors", "optimizer.safetensors", "progress.json"}
+    assert json.loads((newest_checkpoint(tmp_path) / "progress.json").read_text())["step"] == 5
+
+
+def test_a_folder_without_a_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CallerError, match="run the training first"):
+        newest_checkpoint(tmp_path)
+
+
+def test_each_pass_takes_every_example_once_in_a_new_order() -> None:
+    order = np.concatenate([batch_indices(10, 4, seed=3, step=step) for step in range(5)])
+    assert sorted(order[:10]) == sorted(order[10:]) == list(range(10))
+    assert order[:10].tolist() != order[10:].tolist()
+
+
+def test_workers_share_a_step_without_overlap(tmp_path: Path) -> None:
+    parts = []
+    for rank in range(2):
+        task = _LineTask()
+        train(task, Schedule(1, 8), tmp_path / str(rank), _ignore, workers=Workers(rank, 2))
+        parts.append(task.seen)
+    assert sorted(parts[0] + parts[1]) == sorted(batch_indices(40, 8, 0, 0).tolist())
