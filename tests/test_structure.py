@@ -27,7 +27,12 @@ def test_the_core_loads_no_engine(package: str, loaded_by_the_core: set[str]) ->
 
 def test_help_needs_no_engine_and_names_every_command() -> None:
     help_text = subprocess.run(
-        [sys.executable, "-c", "import sys; sys.argv = ['expllm', '--help']; import expllm.cli as c; c.app()"],
+        [
+            sys.executable,
+            "-c",
+            "import expllm.cli; expllm.cli.app()",
+            "--help",
+        ],
         capture_output=True,
         text=True,
         check=True,

@@ -1,0 +1,151 @@
+"""TOML file and key=value -> the frozen configuration of one job."""
+
+import tomllib
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from expllm.errors import CallerError
+
+
+class Config(BaseModel):
+    """What every job's configuration has in common: it never changes, and refuses what it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def read(cls, path: Path | None = None, overrides: Sequence[str] = ()) -> Self:
+        """Read a TOML file, if one is named, and then each `key=value`; later ones win.
+
+        Raises:
+            CallerError: the file cannot be read, a key is unknown, or a value does not fit.
+        """
+        values = {} if path is None else _read_toml(path)
+        for override in overrides:
+            key, equals, text = override.partition("=")
+            if not equals:
+                raise CallerError(f"--set {override}: write key=value")
+            values[key.strip()] = _value(text.strip())
+        return cls.of(values)
+
+    @classmethod
+    def of(cls, values: dict[str, object]) -> Self:
+        """Check values and say in one line what is wrong with the first that does not fit."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise CallerError(_one_line(cls, error)) from error
+
+
+class LabelConfig(Config):
+    """How `expllm label` labels: the model, the detector, the engine and its limits."""
+
+    model: str = "expllm-135m"
+    """The bundled model's name, or a checkpoint folder."""
+    detector: Literal["mediapipe"] = "mediapipe"
+    engine: Literal["vllm", "serve"] = "vllm"
+    """Engines inside the job, or the Serve deployment that jobs and HTTP clients share."""
+    hints: bool = True
+    """Whether the prompt tells the model which movements were measured on the face."""
+    limit: int | None = Field(None, ge=1)
+    """Most photographs to take, the first by URI; for a first look."""
+    max_reject_rate: float = Field(0.9, ge=0, le=1)
+    """The run fails above this share of rejected rows; what it has labelled stays."""
+    shard_size: int | None = Field(None, ge=1)
+    """About how many photographs are committed together; by default it grows with the input."""
+    face_workers: int = Field(1, ge=1)
+    """Processes that read photographs and find faces; one a core is a good number on a cluster."""
+    encoder_workers: int = Field(1, ge=1)
+    encoder_gpus: float = Field(0, ge=0)
+    """GPUs an encoder takes; may be a fraction."""
+    engine_workers: int = Field(1, ge=1)
+    """vLLM engines inside the job."""
+    engine_gpus: int = Field(0, ge=0)
+    """GPUs an engine takes; more than one for a model that is split over several."""
+    engine_kwargs: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    """vLLM engine arguments that replace the project's own, by vLLM's names."""
+    decode_timeout_s: float = Field(20, gt=0)
+
+    @property
+    def engine_overrides(self) -> dict[str, bool | int | float | str]:
+        """What changes in the project's vLLM arguments: on GPUs an engine compiles and fills their memory."""
+        gpu: dict[str, bool | int | float | str] = {
+            "enforce_eager": False,
+            "gpu_memory_utilization": 0.85,
+            "tensor_parallel_size": self.engine_gpus,
+            "max_num_seqs": 256,
+        }
+        return {**(gpu if self.engine_gpus else {}), **self.engine_kwargs}
+
+
+class ServiceConfig(Config):
+    """How `expllm serve` answers."""
+
+    model: str = "expllm-135m"
+    """The bundled model's name, or a checkpoint folder."""
+    hints: bool = True
+    """Whether the prompt tells the model which movements were measured on the face."""
+    reader_replicas: int = Field(1, ge=1)
+    """Processes that read photographs and encode faces."""
+    engine_replicas: int = Field(1, ge=1)
+    """Most vLLM engines; the first starts with the service, others as requests come."""
+    engine_kwargs: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    """vLLM engine arguments that replace the project's own, by vLLM's names."""
+    decode_timeout_s: float = Field(20, gt=0)
+    api_keys_file: Path | None = None
+    """Keys that clients may use, one a line; beside those of EXPLLM_API_KEYS."""
+
+
+class TrainConfig(Config):
+    """How `expllm train` fine-tunes a model on prepared faces."""
+
+    faces: str
+    """Folder of prepared faces, as `python -m jobs.train_default prepare` makes it."""
+    output: str
+    """Folder for checkpoints and the trained model; shared by all workers."""
+    model: str = "expllm-135m"
+    """What to start from: the bundled model's name, or a checkpoint folder."""
+    steps: int = Field(ge=1)
+    batch_size: int = Field(16, ge=1)
+    """Faces a step, over all workers."""
+    workers: int = Field(2, ge=1)
+    use_gpu: bool = False
+    """One GPU a worker; else one CPU."""
+    adapter_rate: float = Field(5e-4, gt=0)
+    """Highest learning rate of the language model's adapters."""
+    projector_rate: float = Field(5e-4, gt=0)
+    save_every_s: float = Field(300, gt=0)
+    max_failures: int = Field(3, ge=0)
+    """Times the workers may be lost and started again from the newest checkpoint."""
+    seed: int = 0
+
+
+def _read_toml(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise CallerError(f"{path}: cannot be read ({error.strerror}); check --config") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CallerError(f"{path}: is not TOML: {error}") from error
+
+
+def _value(text: str) -> object:
+    """Read a value as TOML does; what is none, such as a bare word or a path, is text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _one_line(config: type[Config], error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] != "extra_forbidden":
+        return f"{key}: {first['msg']}, not {first['input']!r}"
+    known = list(config.model_fields)
+    nearest = get_close_matches(key, known, n=1, cutoff=0.5)
+    hint = f"did you mean {nearest[0]}?" if nearest else f"the keys are {', '.join(known)}"
+    return f"there is no key {key!r}; {hint}"

@@ -1,0 +1,1 @@
+"""What runs on Ray and talks to stores: wiring around the pure functions of the package."""

@@ -1,0 +1,105 @@
+"""A shard's photographs -> one row a face, with its crop, and one for each photograph without any."""
+
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from expllm.distributed import storage
+from expllm.errors import Reject
+from expllm.models.face_reader import DETECTOR, FaceReader, ReadFace
+from expllm.photographs import photo_id
+
+FACES = pa.schema(
+    [
+        ("shard_id", pa.string()),
+        ("photo_uri", pa.string()),
+        ("num_faces", pa.int16()),
+        ("face_index", pa.int16()),
+        ("known", pa.string()),
+        ("crop", pa.binary()),
+    ]
+)
+"""What leaves this stage. `known` is JSON: what the table's row will hold of it, with two keys more where
+there is no face: `reject`, why the photograph cannot be used, and `copy_of`, the photograph of the same
+shard that has the same bytes. Where there is no face, `num_faces` is 0 and `crop` empty."""
+
+_READ_AHEAD = 16
+"""Photographs that are read while those before them are looked at."""
+_THREADS = 16
+
+
+@dataclass(frozen=True)
+class _Read:
+    """One photograph as far as its bytes tell."""
+
+    shard_id: str
+    known: dict[str, Any]
+    data: bytes | None
+    """None where the store no longer gives them."""
+
+    def row(self, **more: Any) -> dict[str, Any]:
+        """A row without a face, unless told more."""
+        place = {"shard_id": self.shard_id, "photo_uri": self.known["photo_uri"]}
+        return {**place, "num_faces": 0, "face_index": 0, "crop": b"", **more}
+
+    def faceless(self, **why: str) -> dict[str, Any]:
+        return self.row(known=json.dumps({**self.known, **why}))
+
+
+class FindFaces:
+    """Reads, decodes and searches photographs; one wrong photograph costs its own row."""
+
+    def __init__(self, decode_timeout_s: float) -> None:
+        self._threads = ThreadPoolExecutor(_THREADS)
+        self._reader = FaceReader(decode_timeout_s)
+
+    def __call__(self, photographs: pa.Table) -> Iterator[pa.Table]:
+        """Give the rows of each few photographs as they are done."""
+        listed = photographs.to_pylist()
+        chunks = [listed[start : start + _READ_AHEAD] for start in range(0, len(listed), _READ_AHEAD)]
+        ahead = [self._threads.map(_read, chunk) for chunk in chunks[:1]]
+        first_of: dict[tuple[str, str], str] = {}
+        for number in range(len(chunks)):
+            ahead += [self._threads.map(_read, chunk) for chunk in chunks[number + 1 : number + 2]]
+            read = list(ahead.pop(0))
+            yield pa.Table.from_pylist(list(self._rows(read, first_of)), schema=FACES)
+
+    def _rows(self, read: list[_Read], first_of: dict[tuple[str, str], str]) -> Iterator[dict[str, Any]]:
+        originals = []
+        for one in read:
+            if one.data is None:
+                yield one.faceless(reject=Reject.UNREADABLE_OBJECT)
+                continue
+            uri = one.known["photo_uri"]
+            first = first_of.setdefault((one.shard_id, one.known["photo_id"]), uri)
+            if first == uri:
+                originals.append(one)
+            else:
+                yield one.faceless(copy_of=first)
+        found = self._reader.read([one.data for one in originals])
+        for one, photo_faces in zip(originals, found, strict=True):
+            yield from _outcome(one, photo_faces)
+
+
+def _outcome(one: _Read, found: list[ReadFace] | Reject) -> Iterator[dict[str, Any]]:
+    if isinstance(found, Reject):
+        yield one.faceless(reject=found)
+    elif not found:
+        yield one.faceless()
+    else:
+        for index, face in enumerate(found):
+            known = json.dumps({**one.known, **face.columns})
+            yield one.row(num_faces=len(found), face_index=index, known=known, crop=face.crop.tobytes())
+
+
+def _read(listed: Mapping[str, Any]) -> _Read:
+    known = {"photo_uri": listed["photo_uri"], "photo_etag": listed["photo_etag"], "detector": DETECTOR}
+    try:
+        data = storage.read(listed["photo_uri"])
+    except storage.ObjectGone:
+        return _Read(listed["shard_id"], known, None)
+    return _Read(listed["shard_id"], {**known, "photo_id": photo_id(data)}, data)

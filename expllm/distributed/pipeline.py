@@ -1,0 +1,119 @@
+"""Shards of photographs -> the model's answers: one streaming Ray dataset for the whole run."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import ray
+from ray.data import ActorPoolStrategy, DataContext, Dataset
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from expllm.config import LabelConfig
+from expllm.distributed import cluster
+from expllm.distributed.encode import Encode
+from expllm.distributed.faces import FindFaces
+from expllm.distributed.results import RESULTS
+from expllm.errors import CallerError
+from expllm.manifest import Shard
+from expllm.models.checkpoint import Checkpoint, resolve
+
+_BLOCK_BYTES = 2 * 1024**2
+"""Rows leave a stage in blocks of this size: small enough to flow on while a shard is still read."""
+_ENCODE_BATCH = 32
+_FACE_CPUS = 1.0
+_ENCODER_CPUS = 0.5
+_TASKS_CPUS = 1.0
+
+
+def answers(work: list[Shard], checkpoint: Checkpoint, config: LabelConfig) -> Iterator[dict[str, Any]]:
+    """Give rows of results.RESULTS as they come, in any order.
+
+    Raises:
+        CallerError: the cluster is too small for the configured workers, or a worker met a caller's mistake.
+        RunError: a worker failed.
+    """
+    with cluster.connected(), cluster.naming():
+        _check_resources(config)
+        _resolve_everywhere(config.model, checkpoint)
+        _set_context()
+        for batch in _dataset(work, checkpoint, config).iter_batches(batch_size=None, batch_format="pyarrow"):
+            yield from batch.select(RESULTS.names).to_pylist()
+
+
+def _dataset(work: list[Shard], checkpoint: Checkpoint, config: LabelConfig) -> Dataset:
+    found = ray.data.from_arrow([_listed(shard) for shard in work]).map_batches(
+        FindFaces,
+        fn_constructor_args=(config.decode_timeout_s,),
+        batch_size=None,
+        batch_format="pyarrow",
+        compute=ActorPoolStrategy(size=config.face_workers),
+        num_cpus=_FACE_CPUS,
+        ray_remote_args_fn=cluster.few_restarts,
+    )
+    encoded = found.map_batches(
+        Encode,
+        fn_constructor_args=(config.model, "cuda" if config.encoder_gpus else "cpu"),
+        batch_size=_ENCODE_BATCH,
+        batch_format="pyarrow",
+        compute=ActorPoolStrategy(size=config.encoder_workers),
+        num_cpus=_ENCODER_CPUS,
+        num_gpus=config.encoder_gpus,
+        ray_remote_args_fn=cluster.few_restarts,
+    )
+    if config.engine == "serve":
+        from expllm.distributed.serve_engine import answer_by_serve
+
+        return answer_by_serve(encoded, checkpoint.model_id, config)
+    from expllm.distributed.generate import answer_in_job
+
+    return answer_in_job(encoded, checkpoint, config)
+
+
+def _listed(shard: Shard) -> pa.Table:
+    ids = pa.array([shard.shard_id] * shard.photographs.num_rows)
+    return shard.photographs.append_column("shard_id", ids)
+
+
+def _check_resources(config: LabelConfig) -> None:
+    """Refuse what would wait for ever for processors that the cluster does not have."""
+    workers = _FACE_CPUS * config.face_workers + _ENCODER_CPUS * config.encoder_workers
+    engines = config.engine_workers * max(1, config.engine_gpus)
+    needed = {
+        "CPU": workers + engines + _TASKS_CPUS,
+        "GPU": config.encoder_gpus * config.encoder_workers + config.engine_gpus * config.engine_workers,
+    }
+    held = ray.cluster_resources()
+    for kind, count in needed.items():
+        if held.get(kind, 0) < count:
+            raise CallerError(
+                f"the configured workers need {count:g} {kind}, the cluster has {held.get(kind, 0):g}: "
+                "lower face_workers, encoder_workers or engine_workers"
+            )
+
+
+def _resolve_everywhere(model: str, checkpoint: Checkpoint) -> None:
+    """Have the checkpoint's files on every machine before an engine asks for them."""
+
+    def path() -> Path:
+        return resolve(model).path
+
+    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    if len(nodes) < 2:
+        return
+    here = [NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes]
+    paths = ray.get([ray.remote(num_cpus=0, scheduling_strategy=one)(path).remote() for one in here])
+    if set(paths) != {checkpoint.path}:
+        raise CallerError(
+            f"the machines keep {model} in different places: set EXPLLM_CACHE to one path for all"
+        )
+
+
+def _set_context() -> None:
+    for name in ("ray", "ray.data"):  # the job tells of its own progress
+        logging.getLogger(name).setLevel(logging.ERROR)
+    context = DataContext.get_current()
+    context.target_max_block_size = _BLOCK_BYTES
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False

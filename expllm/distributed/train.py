@@ -1,0 +1,92 @@
+"""Prepared faces -> a fine-tuned model, by the training loop in the workers of Ray Train."""
+
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import torch
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
+from transformers import AutoTokenizer
+
+from expllm.action_units import Estimator
+from expllm.config import TrainConfig
+from expllm.distributed import cluster
+from expllm.errors import CallerError
+from expllm.models import assembly, dataset
+from expllm.models.architecture import ExpllmForConditionalGeneration
+from expllm.models.checkpoint import resolve
+from expllm.models.finetuning import Explainer, ExplainTask, lora_config
+from expllm.models.training import Metrics, Schedule, Workers, train
+
+STEPS = "steps"
+MODEL = "model"
+
+
+def run(config: TrainConfig) -> Path:
+    """Fine-tune as configured and name the folder of the trained model.
+
+    Workers that are lost start again from the newest checkpoint in OUTPUT/steps.
+
+    Raises:
+        CallerError: the model, the faces or the output are not there.
+    """
+    resolve(config.model)
+    output = Path(config.output).resolve()
+    if not Path(config.faces).is_dir():
+        raise CallerError(f"{config.faces}: there is no such folder of prepared faces; check `faces`")
+    output.mkdir(parents=True, exist_ok=True)
+    settings = config.model_copy(update={"output": str(output), "faces": str(Path(config.faces).resolve())})
+    with cluster.connected(), cluster.naming():
+        TorchTrainer(
+            _work,
+            train_loop_config=settings.model_dump(),
+            torch_config=TorchConfig(backend="nccl" if config.use_gpu else "gloo"),
+            scaling_config=ScalingConfig(num_workers=config.workers, use_gpu=config.use_gpu),
+            run_config=RunConfig(
+                name="ray", storage_path=str(output), failure_config=FailureConfig(config.max_failures)
+            ),
+        ).fit()
+    return output / MODEL
+
+
+def _work(settings: dict[str, Any]) -> None:
+    """Train in one worker; the first writes the model."""
+    config = TrainConfig.of(settings)
+    context = ray.train.get_context()
+    torch.manual_seed(config.seed)
+    checkpoint = resolve(config.model)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
+    model = ExpllmForConditionalGeneration.from_pretrained(checkpoint.path, dtype=torch.bfloat16)
+    explainer = Explainer(model, lora_config())
+    trained, _ = dataset.load(Path(config.faces), Estimator.load()).split()
+    task = ExplainTask(
+        trained,
+        explainer,
+        tokenizer,
+        checkpoint.preprocessing,
+        adapter_rate=config.adapter_rate,
+        projector_rate=config.projector_rate,
+    )
+    workers = Workers(context.get_world_rank(), context.get_world_size(), prepare_model)
+    schedule = Schedule(
+        config.steps,
+        config.batch_size,
+        warmup_steps=min(50, config.steps // 10),
+        seed=config.seed,
+        save_every_s=config.save_every_s,
+        report_every=1,
+    )
+    output = Path(config.output)
+    train(task, schedule, output / STEPS, _report, device=str(get_device()), workers=workers)
+    if workers.rank == 0:
+        explainer.language_model.merge_and_unload()
+        assembly.save_assembled(output / MODEL, model, tokenizer, checkpoint.preprocessing, _card(config))
+
+
+def _card(config: TrainConfig) -> dict[str, object]:
+    return {"name": MODEL, "trained_from": config.model, "settings": config.model_dump()}
+
+
+def _report(step: int, metrics: Metrics) -> None:
+    ray.train.report({"step": step, **metrics})
