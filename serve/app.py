@@ -1,0 +1,160 @@
+"""The HTTP application on Ray Serve: one photograph in, its explained faces out."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+
+import numpy as np
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.responses import JSONResponse
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+from starlette.datastructures import UploadFile
+
+from expllm.config import LabelConfig, ServiceConfig
+from expllm.distributed.serve_engine import engine_app
+from expllm.errors import Outcome, Reject
+from expllm.labels import Row, label_face
+from expllm.models.checkpoint import resolve
+from expllm.models.encoder import Encoder
+from expllm.models.face_reader import FaceReader, ReadFace
+from expllm.photographs import photo_id
+from expllm.prompt import PROMPT_ID
+from serve.api import MAX_BODY_BYTES, Answer, Face, PhotoRequest, is_allowed
+
+Seen = list[tuple[dict[str, Any], np.ndarray]] | Reject
+"""A photograph's faces, known columns and features of each, or why it cannot be used."""
+
+
+def build(config: ServiceConfig, key_digests: Sequence[str] = ()) -> serve.Application:
+    """Put the application together as a configuration says; nothing starts before `serve.run`."""
+    engine = engine_app(
+        LabelConfig(
+            model=config.model,
+            engine_workers=config.engine_replicas,
+            engine_kwargs=config.engine_kwargs,
+        )
+    )
+    reader = Reader.options(num_replicas=config.reader_replicas).bind(config.model, config.decode_timeout_s)
+    return Expressions.bind(config, list(key_digests), reader, engine)
+
+
+@serve.deployment(ray_actor_options={"num_cpus": 0.5})
+class Reader:
+    """Reads photographs and encodes their faces."""
+
+    def __init__(self, model: str, decode_timeout_s: float) -> None:
+        self._faces = FaceReader(decode_timeout_s)
+        self._encoder = Encoder(resolve(model))
+
+    def read(self, data: bytes) -> Seen:
+        """The faces of one photograph, from the left."""
+        (found,) = self._faces.read([data])
+        if isinstance(found, Reject) or not found:
+            return found if isinstance(found, Reject) else []
+        return list(zip(_columns(found), self._encoder.encode(_crops(found)), strict=True))
+
+
+def _columns(found: list[ReadFace]) -> list[dict[str, Any]]:
+    return [face.columns for face in found]
+
+
+def _crops(found: list[ReadFace]) -> np.ndarray:
+    return np.stack([face.crop for face in found])
+
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+
+class BodyLimit:
+    """Ends a request whose body is larger than MAX_BODY_BYTES, whatever its header says."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Receive, send: Any) -> None:
+        """Pass a request on, counting its bytes as they come."""
+        taken = 0
+
+        async def counted() -> MutableMapping[str, Any]:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > MAX_BODY_BYTES:
+                raise HTTPException(413, f"the request is larger than {MAX_BODY_BYTES} bytes")
+            return message
+
+        await self._app(scope, counted, send)
+
+
+api = FastAPI(title="expllm", description="Reads the facial expression of people in photographs.")
+api.add_middleware(BodyLimit)
+
+
+@serve.deployment(ray_actor_options={"num_cpus": 0.25})
+@serve.ingress(api)
+class Expressions:
+    """The routes, and the way of a photograph through reader, engine and labels."""
+
+    def __init__(
+        self,
+        config: ServiceConfig,
+        key_digests: Sequence[str],
+        reader: DeploymentHandle,
+        engine: DeploymentHandle,
+    ) -> None:
+        self._config = config
+        self._key_digests = key_digests
+        self._reader = reader
+        self._engine = engine
+        self._checkpoint = resolve(config.model)
+
+    @api.post("/v1/expressions", response_model=Answer)
+    async def expressions(self, request: Request) -> Response:
+        """Label the faces of one photograph: the multipart file `photo`, or JSON with `photo_base64`."""
+        if not is_allowed(request.headers.get("authorization"), self._key_digests):
+            raise HTTPException(401, "give a valid API key: Authorization: Bearer KEY")
+        answer = await self._answer(await _photo(request))
+        return JSONResponse(answer.model_dump(), 422 if answer.outcome == Outcome.REJECTED else 200)
+
+    async def _answer(self, data: bytes) -> Answer:
+        seen: Seen = await self._reader.read.remote(data)
+        rows = [] if isinstance(seen, Reject) else await asyncio.gather(*(self._label(*one) for one in seen))
+        outcome, reason = _outcome(seen, rows)
+        return Answer(
+            photo_id=photo_id(data),
+            outcome=outcome,
+            reject_reason=reason,
+            faces=[Face.model_validate(row) for row in rows],
+            model_id=self._checkpoint.model_id,
+            prompt_id=PROMPT_ID,
+        )
+
+    async def _label(self, columns: dict[str, Any], features: np.ndarray) -> Row:
+        hints = columns["action_units"] if self._config.hints else None
+        answer = await self._engine.explain.remote(features, hints)
+        return label_face(columns, answer, temperature=self._checkpoint.temperature)
+
+
+def _outcome(seen: Seen, rows: Sequence[Row]) -> tuple[str, str | None]:
+    if isinstance(seen, Reject):
+        return Outcome.REJECTED, seen
+    if not rows:
+        return Outcome.NO_FACE, None
+    rejected = [row["reject_reason"] for row in rows if row["outcome"] == Outcome.REJECTED]
+    return (Outcome.REJECTED, rejected[0]) if len(rejected) == len(rows) else (Outcome.LABELLED, None)
+
+
+async def _photo(request: Request) -> bytes:
+    if request.headers.get("content-type", "").startswith("application/json"):
+        try:
+            return PhotoRequest.model_validate_json(await request.body()).photo()
+        except ValueError as error:
+            raise HTTPException(
+                400, "send JSON with one field, photo_base64: the photograph's bytes"
+            ) from error
+    form = await request.form(max_files=1, max_fields=1)
+    photo = form.get("photo")
+    if not isinstance(photo, UploadFile):
+        raise HTTPException(400, "send the photograph as the multipart file field `photo`")
+    return await photo.read()

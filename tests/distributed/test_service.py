@@ -1,0 +1,94 @@
+"""The HTTP application answers as the label job would, and refuses what it must."""
+
+import base64
+from importlib.resources import files
+
+import httpx
+import pytest
+from ray import serve as ray_serve
+
+from expllm import tables
+from expllm.config import LabelConfig, ServiceConfig
+from expllm.distributed import label, table
+from serve.api import MAX_BODY_BYTES, digest
+from serve.app import build
+
+pytestmark = pytest.mark.timeout(600)
+
+ENGINE = {"dtype": "float32", "max_num_seqs": 16}
+KEY = {"Authorization": "Bearer secret"}
+PATH = "/v1/expressions"
+
+
+def photograph(name):
+    return files("expllm").joinpath("data", "demo", name).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def client(local_ray, tiny_checkpoint):
+    config = ServiceConfig(model=str(tiny_checkpoint), engine_kwargs=ENGINE)
+    ray_serve.run(build(config, [digest("secret")]), name="expllm")
+    with httpx.Client(base_url=local_ray, timeout=120) as client:
+        yield client
+    ray_serve.delete("expllm")
+
+
+def test_a_group_has_its_faces_from_the_left(client):
+    answer = client.post(PATH, headers=KEY, files={"photo": photograph("09_group.jpg")}).json()
+    lefts = [face["box_px"][0] for face in answer["faces"]]
+    assert len(lefts) == 3 and lefts == sorted(lefts)
+
+
+def test_multipart_and_json_give_the_same_answer(client):
+    data = photograph("01_happiness.jpg")
+    as_file = client.post(PATH, headers=KEY, files={"photo": data})
+    as_json = client.post(PATH, headers=KEY, json={"photo_base64": base64.b64encode(data).decode()})
+    assert as_file.json() == as_json.json()
+
+
+def test_the_answer_is_the_row_that_the_label_job_writes(client, tiny_checkpoint, tmp_path):
+    (tmp_path / "face.jpg").write_bytes(photograph("01_happiness.jpg"))
+    config = LabelConfig(model=str(tiny_checkpoint), engine="serve", engine_kwargs=ENGINE, max_reject_rate=1)
+    label.run(str(tmp_path / "face.jpg"), str(tmp_path / "out"), config)
+    (row,) = table.open_table(str(tmp_path / "out")).to_pyarrow_table().to_pylist()
+    (face,) = client.post(PATH, headers=KEY, files={"photo": photograph("01_happiness.jpg")}).json()["faces"]
+    in_row = {name: row[name] for name in face if name in tables.LABELS.names}
+    assert face == pytest.approx(in_row) or face["reject_reason"] == in_row["reject_reason"]
+    assert face["action_units"] == pytest.approx(in_row["action_units"], abs=1e-6)
+
+
+def test_a_photograph_without_a_face_is_an_answer(client):
+    from io import BytesIO
+
+    from PIL import Image
+
+    buffer = BytesIO()
+    Image.new("RGB", (200, 200), "green").save(buffer, "PNG")
+    answer = client.post(PATH, headers=KEY, files={"photo": buffer.getvalue()})
+    assert (answer.status_code, answer.json()["outcome"], answer.json()["faces"]) == (200, "no_face", [])
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"), [(b"", "empty"), (b"no photograph", "unknown_format"), (b"\xff\xd8\xff\xe0cut", None)]
+)
+def test_what_is_no_photograph_is_refused_with_its_reason(client, data, reason):
+    answer = client.post(PATH, headers=KEY, json={"photo_base64": base64.b64encode(data).decode()})
+    assert answer.status_code == 422 and answer.json()["outcome"] == "rejected"
+    assert reason in (None, answer.json()["reject_reason"])
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "secret"}])
+def test_without_a_valid_key_nothing_is_answered(client, headers):
+    assert client.post(PATH, headers=headers, files={"photo": b"x"}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "sent", [{"json": {"photo": "x"}}, {"json": {"photo_base64": "!"}}, {"data": {"a": "b"}}]
+)
+def test_a_request_of_another_form_is_told_the_right_one(client, sent):
+    answer = client.post(PATH, headers=KEY, **sent)
+    assert answer.status_code == 400 and "photo" in answer.json()["detail"]
+
+
+def test_a_body_past_the_limit_is_refused(client):
+    assert client.post(PATH, headers=KEY, files={"photo": bytes(MAX_BODY_BYTES + 1)}).status_code == 413
