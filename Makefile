@@ -23,7 +23,7 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 demo: setup  ## label the bundled photographs and say where the report is
-	$(BIN)/expllm demo --out $(DEMO)
+	$(BIN)/expllm demo $(DEMO)
 
 wheel: setup  ## the package that jobs carry to a cluster: dist/*.whl
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
