@@ -26,19 +26,6 @@ Seen = list[tuple[dict[str, Any], np.ndarray]] | Reject
 """A photograph's faces, known columns and features of each, or why it cannot be used."""
 
 
-def build(config: ServiceConfig, key_digests: Sequence[str] = ()) -> serve.Application:
-    """Put the application together as a configuration says; nothing starts before `serve.run`."""
-    engine = engine_app(
-        LabelConfig(
-            model=config.model,
-            engine_workers=config.engine_replicas,
-            engine_kwargs=config.engine_kwargs,
-        )
-    )
-    reader = Reader.options(num_replicas=config.reader_replicas).bind(config.model, config.decode_timeout_s)
-    return Expressions.bind(config, list(key_digests), reader, engine)
-
-
 @serve.deployment(ray_actor_options={"num_cpus": 0.5})
 class Reader:
     """Reads photographs and encodes their faces."""
@@ -91,6 +78,31 @@ api = FastAPI(title="expllm", description="Reads the facial expression of people
 api.add_middleware(BodyLimit)
 
 
+def _outcome(seen: Seen, rows: Sequence[Row]) -> tuple[str, str | None]:
+    if isinstance(seen, Reject):
+        return Outcome.REJECTED, seen
+    if not rows:
+        return Outcome.NO_FACE, None
+    rejected = [row["reject_reason"] for row in rows if row["outcome"] == Outcome.REJECTED]
+    return (Outcome.REJECTED, rejected[0]) if len(rejected) == len(rows) else (Outcome.LABELLED, None)
+
+
+async def _photo(request: Request) -> bytes:
+    if request.headers.get("content-type", "").startswith("application/json"):
+        try:
+            return PhotoRequest.model_validate_json(await request.body()).photo()
+        except ValueError as error:
+            raise HTTPException(
+                400, "send JSON with one field, photo_base64: the photograph's bytes"
+            ) from error
+    form = await request.form(max_files=1, max_fields=1)
+    photo = form.get("photo")
+    if not isinstance(photo, UploadFile):
+        raise HTTPException(400, "send the photograph as the multipart file field `photo`")
+    return await photo.read()
+
+
+# Serve copies what the class below uses as it stands here: all of that is above.
 @serve.deployment(ray_actor_options={"num_cpus": 0.25})
 @serve.ingress(api)
 class Expressions:
@@ -136,25 +148,14 @@ class Expressions:
         return label_face(columns, answer, temperature=self._checkpoint.temperature)
 
 
-def _outcome(seen: Seen, rows: Sequence[Row]) -> tuple[str, str | None]:
-    if isinstance(seen, Reject):
-        return Outcome.REJECTED, seen
-    if not rows:
-        return Outcome.NO_FACE, None
-    rejected = [row["reject_reason"] for row in rows if row["outcome"] == Outcome.REJECTED]
-    return (Outcome.REJECTED, rejected[0]) if len(rejected) == len(rows) else (Outcome.LABELLED, None)
-
-
-async def _photo(request: Request) -> bytes:
-    if request.headers.get("content-type", "").startswith("application/json"):
-        try:
-            return PhotoRequest.model_validate_json(await request.body()).photo()
-        except ValueError as error:
-            raise HTTPException(
-                400, "send JSON with one field, photo_base64: the photograph's bytes"
-            ) from error
-    form = await request.form(max_files=1, max_fields=1)
-    photo = form.get("photo")
-    if not isinstance(photo, UploadFile):
-        raise HTTPException(400, "send the photograph as the multipart file field `photo`")
-    return await photo.read()
+def build(config: ServiceConfig, key_digests: Sequence[str] = ()) -> serve.Application:
+    """Put the application together as a configuration says; nothing starts before `serve.run`."""
+    engine = engine_app(
+        LabelConfig(
+            model=config.model,
+            engine_workers=config.engine_replicas,
+            engine_kwargs=config.engine_kwargs,
+        )
+    )
+    reader = Reader.options(num_replicas=config.reader_replicas).bind(config.model, config.decode_timeout_s)
+    return Expressions.bind(config, list(key_digests), reader, engine)

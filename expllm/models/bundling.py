@@ -54,7 +54,7 @@ On {{ held_out_rendered_faces }} rendered faces of people never seen in training
 | encoder's action units: mean error | {{ "%.3f" | format(held_out.encoder.unit_error) }} |
 | encoder's action units: of those shown | {{ "%.3f" | format(held_out.encoder.unit_error_shown) }} |
 
-Rendered faces are easier than photographs. Test it on yours with `expllm evaluate` before relying on it.
+Rendered faces are easier than photographs. Test it on yours before relying on it.
 
 ## Limits
 

@@ -38,6 +38,7 @@ def cluster(tmp_path_factory, take_ports):
     port, dashboard, client, agent, agent_grpc, metrics = take_ports(6)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),  # as an image has it
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
         "RAY_USAGE_STATS_ENABLED": "0",
