@@ -2,10 +2,6 @@
 
 import io
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from importlib.resources import files
 from pathlib import Path
@@ -175,32 +171,3 @@ def test_more_workers_than_the_cluster_holds_are_refused(job, tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"x")
     with pytest.raises(CallerError, match=r"the configured workers need .* CPU, the cluster has"):
         job(str(tmp_path), str(tmp_path / "out"), face_workers=1000)
-
-
-def test_a_killed_job_started_again_labels_every_photograph_once(job, tiny_checkpoint, tmp_path):
-    import ray
-
-    folder, output = tmp_path / "in", str(tmp_path / "out")
-    folder.mkdir()
-    for number in range(40):
-        (folder / f"{number:02}.jpg").write_bytes(face(number % 2) + bytes(number))
-    command = [sys.executable, "-m", "jobs.label", str(folder), output, "--model", str(tiny_checkpoint)]
-    for setting in ("shard_size=1", "engine=serve", "max_reject_rate=1"):
-        command += ["--set", setting]
-    address = ray.get_runtime_context().gcs_address
-    driver = subprocess.Popen(command, env={**os.environ, "RAY_ADDRESS": address})
-    try:
-        while driver.poll() is None and _num_done(output) < 3:
-            time.sleep(0.2)
-    finally:
-        driver.send_signal(signal.SIGKILL)
-        driver.wait()
-    done = _num_done(output)
-    assert 3 <= done < 40
-    assert job(str(folder), output).num_pending == 40 - done
-    assert verify(output).num_photographs == len(rows(output)) == 40
-
-
-def _num_done(output):
-    found = table.open_table(output)
-    return 0 if found is None else found.count()

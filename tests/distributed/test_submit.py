@@ -84,8 +84,9 @@ def submit(cluster, wheel, *command):
 
 
 def test_a_job_runs_the_code_of_the_wheel(cluster, wheel):
-    done = submit(cluster, wheel, "-c", "'import expllm; print(\"code at\", expllm.__file__)'")
-    assert "py_modules_files" in done.stdout and str(ROOT) not in done.stdout.split("code at")[1]
+    done = submit(cluster, wheel, "-c", "import expllm; print('code at', expllm.__file__)")
+    printed = [line for line in done.stdout.splitlines() if line.startswith("code at ")]
+    assert len(printed) == 1 and "py_modules_files" in printed[0], done.stdout
 
 
 def test_the_label_job_runs_from_the_wheel(cluster, wheel, tiny_checkpoint, tmp_path):
