@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -282,6 +282,7 @@ def decoded(uri: str) -> Image.Image:
     st.integers(16, 400),
     st.sampled_from((1, 2, 5)),
 )
+@example((0.0, 0.0, 61.0, 2.0), 25, 25, 5)
 def test_any_box_gives_a_square_picture_without_metadata(
     edges: tuple[float, float, float, float], width: int, height: int, full_size: int
 ) -> None:
