@@ -5,6 +5,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 import typer
+from typer.exceptions import TyperException
 
 from expllm.errors import ExpllmError
 
@@ -20,19 +21,27 @@ COMMANDS: dict[str, str] = {
 """Command -> what it does. Each is the function `main` of the module of the same name in `jobs`."""
 
 
+_INTERRUPTED = 130
+
+
 def run_command(main: Callable[..., object]) -> None:
     """Run one command as a program: a known failure is one line on stderr and its exit code."""
-    _run(typer.Typer(add_completion=False, pretty_exceptions_enable=False), main)
+    program = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    program.command()(main)
+    _run(program, sys.argv[1:])
 
 
-def _run(app: typer.Typer, main: Callable[..., object] | None = None) -> None:
-    if main is not None:
-        app.command()(main)
+def _run(program: typer.Typer, words: list[str]) -> None:
     try:
-        app()
+        sys.exit(program(words, standalone_mode=False))
     except ExpllmError as error:
         print(f"expllm: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except TyperException as error:
+        print(f"expllm: {error.format_message().rstrip('.')}; --help says more", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        sys.exit(_INTERRUPTED)
 
 
 def app() -> None:
@@ -40,14 +49,13 @@ def app() -> None:
     program = typer.Typer(
         help="Reads the facial expression of people in photographs and explains it.",
         add_completion=False,
-        no_args_is_help=True,
         pretty_exceptions_enable=False,
     )
     asked = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
     for name, summary in COMMANDS.items():
         main = import_module(f"jobs.{name}").main if name == asked else _nothing
         program.command(name, help=summary)(main)
-    _run(program)
+    _run(program, sys.argv[1:] or ["--help"])
 
 
 def _nothing() -> None:

@@ -45,7 +45,7 @@ def _hints(intensities: Intensities | None) -> str:
     return f"Measured: {found or 'no movement'}.\n"
 
 
-def _prompt_id() -> str:
+def _hash() -> str:
     """Hash all that shapes prompts and answers: frame, questions, names, sides, bands, heads, limit."""
     levels = [dict.fromkeys(COLUMNS, level / 20) for level in range(21)]
     one_sided = {column: float(column.endswith("_left")) for column in COLUMNS}
@@ -54,5 +54,9 @@ def _prompt_id() -> str:
     return hashlib.sha256(json.dumps([shapes, chain, MAX_ANSWER_TOKENS]).encode()).hexdigest()[:12]
 
 
-PROMPT_ID = _prompt_id()
-"""Short hash that changes with any change to prompts or to the form of answers."""
+_HASH = _hash()
+
+
+def prompt_id(*, hints: bool) -> str:
+    """Short hash that changes with the prompts or the form of answers, and says where hints are left out."""
+    return _HASH if hints else f"{_HASH}-no-hints"

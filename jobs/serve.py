@@ -10,9 +10,11 @@ from ray import serve as ray_serve
 from typer import Argument, Option
 
 from expllm.cli import run_command
-from expllm.config import ServiceConfig
+from expllm.config import LabelConfig, ServiceConfig
 from expllm.distributed import cluster
+from expllm.distributed.serve_engine import start_engine
 from expllm.errors import CallerError
+from expllm.models.checkpoint import resolve
 from serve.api import digest
 from serve.app import build
 
@@ -30,6 +32,7 @@ def main(
         raise CallerError(f"--host {host} needs API keys: set EXPLLM_API_KEYS, or listen on 127.0.0.1")
     with cluster.connected(), cluster.naming():
         ray_serve.start(http_options={"host": host, "port": port})
+        start_engine(_engine_config(settings), resolve(settings.model).model_id)
         ray_serve.run(build(settings, [digest(key) for key in keys]), name="expllm")
         print(f"listening on http://{host}:{port}/v1/expressions; end with Ctrl-C", flush=True)
         try:
@@ -37,6 +40,12 @@ def main(
                 time.sleep(3600)
         except KeyboardInterrupt:
             ray_serve.shutdown()
+
+
+def _engine_config(settings: ServiceConfig) -> LabelConfig:
+    return LabelConfig(
+        model=settings.model, engine_workers=settings.engine_replicas, engine_kwargs=settings.engine_kwargs
+    )
 
 
 def api_keys(settings: ServiceConfig) -> list[str]:

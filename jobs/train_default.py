@@ -9,6 +9,7 @@ import typer
 
 from expllm import action_units
 from expllm.models import base, bundling, dataset, encoder_training, finetuning, training
+from expllm.models.tower import started_tower
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -30,9 +31,9 @@ def encoder(prepared: Path, out: Path, limit_s: float, epochs: int = 40, batch_s
     """Train the encoder on prepared faces for at most LIMIT_S seconds."""
     torch.manual_seed(0)
     trained, held_out = dataset.load(prepared).split()
-    reader = encoder_training.SupervisedEncoder(encoder_training.encoder_config())
+    reader = encoder_training.SupervisedEncoder(started_tower())
     schedule = training.Schedule(
-        epochs * len(trained) // batch_size, batch_size, warmup_steps=150, limit_s=limit_s
+        epochs * len(trained) // batch_size, batch_size, warmup_steps=50, limit_s=limit_s
     )
     training.train(encoder_training.EncoderTask(trained, reader), schedule, out, _report)
     print(json.dumps(encoder_training.evaluate(reader, held_out)))

@@ -11,15 +11,15 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.datastructures import UploadFile
 
-from expllm.config import LabelConfig, ServiceConfig
-from expllm.distributed.serve_engine import engine_app
+from expllm.config import ServiceConfig
+from expllm.distributed.serve_engine import engine
 from expllm.errors import Outcome, Reject
 from expllm.labels import Row, label_face
 from expllm.models.checkpoint import resolve
 from expllm.models.encoder import Encoder
 from expllm.models.face_reader import FaceReader, ReadFace
 from expllm.photographs import photo_id
-from expllm.prompt import PROMPT_ID
+from expllm.prompt import prompt_id
 from serve.api import MAX_BODY_BYTES, Answer, Face, PhotoRequest, is_allowed
 
 Seen = list[tuple[dict[str, Any], np.ndarray]] | Reject
@@ -113,12 +113,11 @@ class Expressions:
         config: ServiceConfig,
         key_digests: Sequence[str],
         reader: DeploymentHandle,
-        engine: DeploymentHandle,
     ) -> None:
         self._config = config
         self._key_digests = key_digests
         self._reader = reader
-        self._engine = engine
+        self._engine = engine()
         self._checkpoint = resolve(config.model)
 
     @api.post("/v1/expressions", response_model=Answer)
@@ -139,7 +138,7 @@ class Expressions:
             reject_reason=reason,
             faces=[Face.model_validate(row) for row in rows],
             model_id=self._checkpoint.model_id,
-            prompt_id=PROMPT_ID,
+            prompt_id=prompt_id(hints=self._config.hints),
         )
 
     async def _label(self, columns: dict[str, Any], features: np.ndarray) -> Row:
@@ -149,13 +148,6 @@ class Expressions:
 
 
 def build(config: ServiceConfig, key_digests: Sequence[str] = ()) -> serve.Application:
-    """Put the application together as a configuration says; nothing starts before `serve.run`."""
-    engine = engine_app(
-        LabelConfig(
-            model=config.model,
-            engine_workers=config.engine_replicas,
-            engine_kwargs=config.engine_kwargs,
-        )
-    )
+    """Put the application together as a configuration says; it asks the engine that runs beside it."""
     reader = Reader.options(num_replicas=config.reader_replicas).bind(config.model, config.decode_timeout_s)
-    return Expressions.bind(config, list(key_digests), reader, engine)
+    return Expressions.bind(config, list(key_digests), reader)

@@ -192,16 +192,15 @@ def _make_bucket(store: Store) -> None:
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole checkpoint with random weights, 3 million of them: gibberish in the right form."""
     import torch
-    from transformers import Dinov2Config, LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaConfig, LlamaForCausalLM
 
     from expllm.models import assembly, base
     from expllm.models.preprocessing import Preprocessing
+    from expllm.models.tower import FaceTowerConfig
 
     torch.manual_seed(0)
     tokenizer = base.tokenizer()
-    encoder = Dinov2Config(
-        hidden_size=32, num_hidden_layers=1, num_attention_heads=1, image_size=112, patch_size=14
-    )
+    encoder = FaceTowerConfig(hidden_size=32)
     language = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=64,

@@ -51,5 +51,9 @@ def test_a_face_at_rest_is_hinted_as_such():
 
 
 def test_the_prompt_id_is_short_and_hexadecimal():
-    assert len(prompt.PROMPT_ID) == 12
-    assert int(prompt.PROMPT_ID, 16) >= 0
+    assert len(prompt.prompt_id(hints=True)) == 12
+    assert int(prompt.prompt_id(hints=True), 16) >= 0
+
+
+def test_rows_made_without_hints_say_so():
+    assert prompt.prompt_id(hints=False) == f"{prompt.prompt_id(hints=True)}-no-hints"

@@ -1,5 +1,6 @@
 """The Ray cluster of a job: the one it was submitted to, or one of its own on this machine."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ _LOCAL_CPUS = 8
 """Logical CPUs declared on a smaller machine: pools that wait for one another's CPU would hang."""
 _LOCAL_STORE_BYTES = 1024**3
 _RESTARTS = 3
+ENGINE_ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+"""What an engine's processes are told: nothing is fetched, nothing is sent."""
 
 
 def few_restarts() -> dict[str, int]:
@@ -39,6 +42,8 @@ def connected() -> Iterator[None]:
 def start_local() -> None:
     """Start Ray on this machine, for this process alone."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Else each pool of workers that may be restarted is announced as an error.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     ray.init(
         address="local",
         num_cpus=max(_LOCAL_CPUS, os.cpu_count() or 1),
@@ -47,6 +52,18 @@ def start_local() -> None:
         log_to_driver=False,
         logging_level="ERROR",
     )
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Have Ray tell of errors alone, now and afterwards: a job shows its own progress."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        for name in ("ray", "ray.data"):
+            logging.getLogger(name).setLevel(logging.ERROR)
 
 
 @contextmanager

@@ -24,7 +24,6 @@ _NO_FACE = "no face"
 _CARRIED = ("shard_id", "photo_uri", "num_faces", "face_index", "known", "question")
 _BATCH = 32
 _TASK = {"num_cpus": 0.25}
-_ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 
 
 def answer_in_job(encoded: Dataset, checkpoint: Checkpoint, config: LabelConfig) -> Dataset:
@@ -57,7 +56,7 @@ def _processor_config(checkpoint: Checkpoint, config: LabelConfig) -> vLLMEngine
         placement_group_config={"bundles": [bundle] * max(1, config.engine_gpus)},
         accelerator_type=None,
         log_engine_metrics=False,
-        runtime_env={"env_vars": _ENVIRONMENT},
+        runtime_env={"env_vars": cluster.ENGINE_ENVIRONMENT},
     )
 
 

@@ -17,7 +17,7 @@ from expllm.labels import Row
 from expllm.manifest import Shard, known, pending, seal, shard_size, shards
 from expllm.models.checkpoint import Checkpoint, resolve
 from expllm.models.face_reader import DETECTOR
-from expllm.prompt import PROMPT_ID
+from expllm.prompt import prompt_id
 from expllm.tables import LABELS
 
 _JUDGED_FROM = 1000
@@ -89,7 +89,7 @@ def run(source: str, output: str, config: LabelConfig, *, relabel: bool = False)
             What is in the table by then stays, and the next run does the rest.
     """
     checkpoint = resolve(config.model)
-    maker = Maker(checkpoint.model_id, PROMPT_ID if config.hints else f"{PROMPT_ID}-no-hints", DETECTOR)
+    maker = Maker(checkpoint.model_id, prompt_id(hints=config.hints), DETECTOR)
     photographs = seal(listing.list_photographs(source)).slice(0, config.limit)
     storage.stat(photographs["photo_uri"][0].as_py())  # listing is one right in S3, reading another
     storage.check_writable(output)

@@ -1,6 +1,5 @@
 """Shards of photographs -> the model's answers: one streaming Ray dataset for the whole run."""
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,9 @@ def answers(work: list[Shard], checkpoint: Checkpoint, config: LabelConfig) -> I
         _check_resources(config)
         _resolve_everywhere(config.model, checkpoint)
         _set_context()
-        for batch in _dataset(work, checkpoint, config).iter_batches(batch_size=None, batch_format="pyarrow"):
+        with cluster.silent():
+            dataset = _dataset(work, checkpoint, config)
+        for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
             yield from batch.select(RESULTS.names).to_pylist()
 
 
@@ -50,7 +51,7 @@ def _dataset(work: list[Shard], checkpoint: Checkpoint, config: LabelConfig) -> 
         batch_format="pyarrow",
         compute=ActorPoolStrategy(size=config.face_workers),
         num_cpus=_FACE_CPUS,
-        ray_remote_args_fn=cluster.few_restarts,
+        **cluster.few_restarts(),
     )
     encoded = found.map_batches(
         Encode,
@@ -60,7 +61,7 @@ def _dataset(work: list[Shard], checkpoint: Checkpoint, config: LabelConfig) -> 
         compute=ActorPoolStrategy(size=config.encoder_workers),
         num_cpus=_ENCODER_CPUS,
         num_gpus=config.encoder_gpus,
-        ray_remote_args_fn=cluster.few_restarts,
+        **cluster.few_restarts(),
     )
     if config.engine == "serve":
         from expllm.distributed.serve_engine import answer_by_serve
@@ -111,8 +112,6 @@ def _resolve_everywhere(model: str, checkpoint: Checkpoint) -> None:
 
 
 def _set_context() -> None:
-    for name in ("ray", "ray.data"):  # the job tells of its own progress
-        logging.getLogger(name).setLevel(logging.ERROR)
     context = DataContext.get_current()
     context.target_max_block_size = _BLOCK_BYTES
     context.enable_progress_bars = False

@@ -24,9 +24,9 @@ from expllm.labels import Answer
 APPLICATION = "expllm-engine"
 """The Serve application that holds the engines; a running one is used as it is."""
 _BATCH = 64
+_START_TIMEOUT_S = 600
 _IN_FLIGHT = 64
 """Faces that one replica is asked about at once."""
-_ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 
 
 class ServedEngine:
@@ -49,10 +49,38 @@ class ServedEngine:
         return self._model_id
 
 
-def engine_app(config: LabelConfig) -> serve.Application:
+def start_engine(config: LabelConfig, model_id: str) -> None:
+    """Have the engine's application running: jobs and the HTTP service share it.
+
+    Raises:
+        CallerError: the running application serves another model.
+    """
+    if not _is_running():
+        serve.start(proxy_location="Disabled")  # a Serve that runs already stays as it is
+        serve.run(_engine_app(config), name=APPLICATION, route_prefix=None)
+    served = engine().model_id.remote().result(timeout_s=_START_TIMEOUT_S)
+    if served != model_id:
+        raise CallerError(
+            f"the Serve application {APPLICATION} answers with model {served}, not {model_id}: "
+            "name its model, or delete the application"
+        )
+
+
+def engine() -> DeploymentHandle:
+    """The running engine: `.explain.remote(features, hints)` gives an Answer."""
+    return serve.get_app_handle(APPLICATION)
+
+
+def _is_running() -> bool:
+    found = serve.status().applications.get(APPLICATION)
+    return found is not None and found.status == ApplicationStatus.RUNNING
+
+
+def _engine_app(config: LabelConfig) -> serve.Application:
     """The application as a configuration wants it, scaled between one replica and `engine_workers`."""
     deployment = serve.deployment(ServedEngine, max_ongoing_requests=_IN_FLIGHT)
-    options = {"num_cpus": 1, "num_gpus": config.engine_gpus, "runtime_env": {"env_vars": _ENVIRONMENT}}
+    environment = {"env_vars": cluster.ENGINE_ENVIRONMENT}
+    options = {"num_cpus": 1, "num_gpus": config.engine_gpus, "runtime_env": environment}
     scaling = {
         "min_replicas": 1,
         "max_replicas": config.engine_workers,
@@ -68,12 +96,7 @@ def answer_by_serve(encoded: Dataset, model_id: str, config: LabelConfig) -> Dat
     Raises:
         CallerError: the running application serves another model.
     """
-    served = _handle(config).model_id.remote().result(timeout_s=600)
-    if served != model_id:
-        raise CallerError(
-            f"the Serve application {APPLICATION} answers with model {served}, not {model_id}: "
-            "name its model, or delete the application"
-        )
+    start_engine(config, model_id)
     return encoded.map_batches(
         AskServe,
         fn_constructor_args=(config.hints,),
@@ -81,23 +104,15 @@ def answer_by_serve(encoded: Dataset, model_id: str, config: LabelConfig) -> Dat
         batch_format="pyarrow",
         compute=ActorPoolStrategy(size=1),
         num_cpus=0.25,
-        ray_remote_args_fn=cluster.few_restarts,
+        **cluster.few_restarts(),
     )
-
-
-def _handle(config: LabelConfig) -> DeploymentHandle:
-    running = serve.status().applications.get(APPLICATION)
-    if running is not None and running.status == ApplicationStatus.RUNNING:
-        return serve.get_app_handle(APPLICATION)
-    serve.start(proxy_location="Disabled")  # nothing is asked over HTTP; a Serve that runs stays as it is
-    return serve.run(engine_app(config), name=APPLICATION, route_prefix=None)
 
 
 class AskServe:
     """Asks the running application about a batch of faces at once; a face that fails fails alone."""
 
     def __init__(self, has_hints: bool) -> None:
-        self._handle = serve.get_app_handle(APPLICATION)
+        self._engine = engine()
         self._hints = partial(hints_of, are_given=has_hints)
 
     async def __call__(self, encoded: pa.Table) -> pa.Table:
@@ -111,7 +126,7 @@ class AskServe:
         if not row["num_faces"]:
             return [empty]
         try:
-            answer = await self._handle.explain.remote(features_of(row), self._hints(row))
+            answer = await self._engine.explain.remote(features_of(row), self._hints(row))
         except RayTaskError as error:
             name = type(error.cause).__name__
             return [{**empty, "question": question, "error": name} for question in (EXPLAIN, LABEL)]

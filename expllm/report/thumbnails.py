@@ -54,7 +54,7 @@ def _draw_box(image: Image.Image, corners: list[float]) -> None:
     """Draw a light line on a dark one: seen on any skin and any background."""
     drawing = ImageDraw.Draw(image)
     left, top, right, bottom = (min(max(edge, 2.0), SIDE_PX - 3.0) for edge in corners)
-    if min(right - left, bottom - top) >= 2.0:  # a face far smaller than the window leaves no room for two lines
+    if min(right - left, bottom - top) >= 2.0:  # else there is no room for two lines
         drawing.rounded_rectangle((left, top, right, bottom), 8, outline=(0, 0, 0), width=4)
         inner = (left + 1, top + 1, right - 1, bottom - 1)
         drawing.rounded_rectangle(inner, 7, outline=(255, 255, 255), width=2)

@@ -7,7 +7,10 @@ import httpx
 import pytest
 from ray import serve as ray_serve
 
-from expllm.config import ServiceConfig
+from expllm.config import LabelConfig, ServiceConfig
+from expllm.distributed import label, table
+from expllm.distributed.serve_engine import start_engine
+from expllm.models.checkpoint import resolve
 from serve.api import MAX_BODY_BYTES, digest
 from serve.app import build
 
@@ -24,8 +27,9 @@ def photograph(name):
 
 @pytest.fixture(scope="module")
 def client(local_ray, tiny_checkpoint):
-    config = ServiceConfig(model=str(tiny_checkpoint), engine_kwargs=ENGINE)
-    ray_serve.run(build(config, [digest("secret")]), name="expllm")
+    model = resolve(str(tiny_checkpoint))
+    start_engine(LabelConfig(model=str(tiny_checkpoint), engine_kwargs=ENGINE), model.model_id)
+    ray_serve.run(build(ServiceConfig(model=str(tiny_checkpoint)), [digest("secret")]), name="expllm")
     with httpx.Client(base_url=local_ray, timeout=120) as client:
         yield client
     ray_serve.delete("expllm")
@@ -42,6 +46,18 @@ def test_multipart_and_json_give_the_same_answer(client):
     as_file = client.post(PATH, headers=KEY, files={"photo": data})
     as_json = client.post(PATH, headers=KEY, json={"photo_base64": base64.b64encode(data).decode()})
     assert as_file.json() == as_json.json()
+
+
+def test_the_answer_is_the_row_that_the_label_job_writes(client, tiny_checkpoint, tmp_path):
+    (tmp_path / "face.jpg").write_bytes(photograph("01_happiness.jpg"))
+    config = LabelConfig(model=str(tiny_checkpoint), engine="serve", engine_kwargs=ENGINE, max_reject_rate=1)
+    label.run(str(tmp_path / "face.jpg"), str(tmp_path / "out"), config)
+    (row,) = table.open_table(str(tmp_path / "out")).to_pyarrow_table().to_pylist()
+    (face,) = client.post(PATH, headers=KEY, files={"photo": photograph("01_happiness.jpg")}).json()["faces"]
+    same = ("face_index", "outcome", "reject_reason", "key_observations", "expression")
+    assert [face[name] for name in same] == [row[name] for name in same]
+    assert face["box_px"] == pytest.approx(row["box_px"])
+    assert face["action_units"] == pytest.approx(row["action_units"], abs=1e-6)
 
 
 def test_a_photograph_without_a_face_is_an_answer(client):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForImageTextToText, Dinov2Config
+from transformers import AutoModelForImageTextToText
 
 from expllm.errors import CallerError
 from expllm.models import assembly, base, checkpoint, registration
@@ -16,6 +16,7 @@ from expllm.models.architecture import ARCHITECTURE, ExpllmForConditionalGenerat
 from expllm.models.encoder import Encoder
 from expllm.models.finetuning import Explainer, lora_config
 from expllm.models.preprocessing import Preprocessing
+from expllm.models.tower import FaceTowerConfig
 
 
 @pytest.fixture
@@ -85,17 +86,15 @@ def test_the_encoder_gives_the_features_of_the_whole_model(tiny_checkpoint: Path
     crops = np.random.default_rng(0).integers(0, 255, (2, 112, 112, 3), dtype=np.uint8)
     found = checkpoint.resolve(str(tiny_checkpoint))
     features = Encoder(found).encode(crops)
-    assert features.shape == (2, 64, 32) and features.dtype == np.float16
-    assert Encoder(found).encode(crops[:0]).shape == (0, 64, 32)
+    assert features.shape == (2, 49, 32) and features.dtype == np.float16
+    assert Encoder(found).encode(crops[:0]).shape == (0, 49, 32)
 
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundled model that was never trained, on the real language model."""
     torch.manual_seed(0)
-    encoder = Dinov2Config(
-        hidden_size=64, num_hidden_layers=1, num_attention_heads=1, image_size=112, patch_size=14
-    )
+    encoder = FaceTowerConfig(hidden_size=64)
     model = assembly.new_model(encoder, base.language_model(), base.tokenizer())
     explainer = Explainer(model, lora_config(rank=2))
     parts = {

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
-from transformers import Dinov2Config
 
 from expllm import faces
 from expllm.errors import CallerError
@@ -14,11 +13,10 @@ from expllm.facs import COLUMNS
 from expllm.models import dataset, encoder_training
 from expllm.models.augmentation import augment, centre, draw_moves, mirrored, moved
 from expllm.models.dataset import POINTS, STORED_PX, FaceSet
+from expllm.models.tower import FaceTower, FaceTowerConfig
 from expllm.models.training import Schedule, train
 
-_TINY = Dinov2Config(
-    hidden_size=32, num_hidden_layers=1, num_attention_heads=1, image_size=112, patch_size=14
-)
+_TINY = FaceTowerConfig(hidden_size=32)
 
 
 def _faces(count: int = 12) -> FaceSet:
@@ -36,7 +34,7 @@ def _faces(count: int = 12) -> FaceSet:
 
 
 def test_unknown_intensities_do_not_count() -> None:
-    model = encoder_training.SupervisedEncoder(_TINY).eval()
+    model = encoder_training.SupervisedEncoder(FaceTower(_TINY)).eval()
     given = next(
         iter(encoder_training.EncoderTask(_faces(), model).batches(np.arange(4), np.random.default_rng(0)))
     )[0]
@@ -51,7 +49,7 @@ def test_unknown_intensities_do_not_count() -> None:
 
 def test_a_few_steps_lower_the_error(tmp_path: Path) -> None:
     losses: list[float] = []
-    task = encoder_training.EncoderTask(_faces(), encoder_training.SupervisedEncoder(_TINY))
+    task = encoder_training.EncoderTask(_faces(), encoder_training.SupervisedEncoder(FaceTower(_TINY)))
     schedule = Schedule(steps=12, batch_size=12, warmup_steps=1, report_every=4)
     train(task, schedule, tmp_path, lambda step, metrics: losses.append(metrics["loss"]))
     assert losses[-1] < losses[0]

@@ -52,7 +52,7 @@ def test_the_parts_of_a_step_hold_every_face_once(task: ExplainTask) -> None:
 def test_prompts_are_no_targets(task: ExplainTask) -> None:
     for batch, _ in task.batches(np.arange(8), np.random.default_rng(0)):
         image_id = task.model.config.image_token_index
-        assert ((batch["input_ids"] == image_id).sum(dim=1) == 64).all()
+        assert ((batch["input_ids"] == image_id).sum(dim=1) == 49).all()
         assert (batch["targets"][batch["input_ids"] == image_id] == sft.IGNORED).all()
 
 
@@ -88,8 +88,8 @@ def test_a_merged_adapter_answers_as_the_adapted_model(
 
 def test_the_image_takes_its_places_in_the_prompt(tiny_checkpoint: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny_checkpoint)
-    ids = image_encoder(tokenizer, 64)(prompt.explain(None))
-    assert ids.count(tokenizer.image_token_id) == 64
+    ids = image_encoder(tokenizer, 49)(prompt.explain(None))
+    assert ids.count(tokenizer.image_token_id) == 49
 
 
 @pytest.mark.parametrize("at_once", [1, 30, 1000])
