@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from expllm import cot, tables
+from expllm import cot, prompt, tables
 from expllm.errors import Outcome, Reject
 from expllm.expressions import EXPRESSIONS, Expression
 
@@ -18,12 +18,15 @@ class Answer:
     """What the model gave for one face: the text after prompt.explain, the scores after prompt.ask_label."""
 
     text: str
-    truncated: bool
-    """Whether the text reached the token limit."""
     prompt_tokens: int
     generated_tokens: int
     label_logprobs: Mapping[Expression, float]
     """Log probability of the first token of each expression's label word; empty if it was not asked."""
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether the text reached the token limit."""
+        return self.generated_tokens >= prompt.MAX_ANSWER_TOKENS
 
 
 def label_face(face: Mapping[str, Any], answer: Answer | Reject, *, temperature: float = 1.0) -> Row:
@@ -36,7 +39,7 @@ def label_face(face: Mapping[str, Any], answer: Answer | Reject, *, temperature:
     """
     if isinstance(answer, Reject):
         return _row(face, _rejected(answer))
-    chain = cot.parse(answer.text, truncated=answer.truncated)
+    chain = cot.parse(answer.text, truncated=answer.is_truncated)
     tokens = {"prompt_tokens": answer.prompt_tokens, "generated_tokens": answer.generated_tokens}
     if isinstance(chain, Reject):
         return _row(face, tokens, _rejected(chain))

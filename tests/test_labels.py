@@ -9,6 +9,7 @@ from expllm import cot, facs, labels, tables
 from expllm.errors import Reject
 from expllm.expressions import EXPRESSIONS, Expression
 from expllm.labels import Answer, label_face, photograph_row
+from expllm.prompt import MAX_ANSWER_TOKENS
 
 LOGPROBS = {e: -8.0 for e in EXPRESSIONS} | {Expression.HAPPINESS: -0.1, Expression.SURPRISE: -2.5}
 TEXT = cot.render(
@@ -33,8 +34,8 @@ FACE = {
 }
 
 
-def answer(text=TEXT, *, truncated=False, logprobs=LOGPROBS):
-    return Answer(text, truncated, 60, 90, logprobs)
+def answer(text=TEXT, *, generated_tokens=90, logprobs=LOGPROBS):
+    return Answer(text, 60, generated_tokens, logprobs)
 
 
 def test_a_labelled_face_has_its_chain_and_its_label():
@@ -85,7 +86,7 @@ def test_without_action_units_there_is_no_agreement():
     ("given_answer", "reason"),
     [
         (answer("The face is happy."), "text_malformed"),
-        (answer(truncated=True), "text_truncated"),
+        (answer(generated_tokens=MAX_ANSWER_TOKENS), "text_truncated"),
         (Reject.GENERATION_FAILED, "generation_failed"),
     ],
 )

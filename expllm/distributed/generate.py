@@ -9,7 +9,6 @@ import numpy as np
 from ray.data import Dataset
 from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
-from expllm import prompt
 from expllm.config import LabelConfig
 from expllm.distributed import cluster
 from expllm.distributed.encode import ask, features_of
@@ -77,13 +76,11 @@ def _request(row: dict[str, Any], *, token_ids: Mapping[Expression, int]) -> dic
 def _result(row: Mapping[str, Any], *, token_ids: Mapping[Expression, int]) -> dict[str, Any]:
     """A row of results.RESULTS out of all that the engine's stage leaves behind."""
     error = row[_ERROR]
-    generated = 0 if error else int(row["num_generated_tokens"])
     return {
         **{name: row[name] for name in _CARRIED},
         "text": "" if error else row["generated_text"],
-        "is_truncated": generated >= prompt.MAX_ANSWER_TOKENS,
         "prompt_tokens": 0 if error else int(row["num_input_tokens"]),
-        "generated_tokens": generated,
+        "generated_tokens": 0 if error else int(row["num_generated_tokens"]),
         "label_logprobs": json.dumps({} if error else _logprobs(row["logprobs"], token_ids)),
         "error": "" if error == _NO_FACE else error,
     }

@@ -24,7 +24,6 @@ RESULTS = pa.schema(
         ("known", pa.string()),
         ("question", pa.string()),
         ("text", pa.string()),
-        ("is_truncated", pa.bool_()),
         ("prompt_tokens", pa.int32()),
         ("generated_tokens", pa.int32()),
         ("label_logprobs", pa.string()),
@@ -122,7 +121,6 @@ def _answer(explained: Mapping[str, Any], labelled: Mapping[str, Any]) -> Answer
         return Reject.GENERATION_FAILED
     return Answer(
         text=explained["text"],
-        truncated=explained["is_truncated"],
         prompt_tokens=explained["prompt_tokens"],
         generated_tokens=explained["generated_tokens"],
         label_logprobs={

@@ -137,7 +137,6 @@ def _explained(answer: Answer) -> dict[str, Any]:
     return {
         "question": EXPLAIN,
         "text": answer.text,
-        "is_truncated": answer.truncated,
         "prompt_tokens": answer.prompt_tokens,
         "generated_tokens": answer.generated_tokens,
     }

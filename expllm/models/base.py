@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from contextlib import redirect_stderr
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,7 +17,6 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 from transformers.initialization import no_init_weights
-from transformers.utils.logging import disable_progress_bar
 
 from expllm import prompt
 from expllm.errors import CallerError
@@ -52,8 +53,10 @@ def _sha256(file: Path) -> str:
 def language_model(dtype: torch.dtype = torch.float32) -> LlamaForCausalLM:
     """SmolLM2-135M-Instruct with its weights dequantised."""
     file = gguf_file()
-    disable_progress_bar()
-    quantised = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+    with redirect_stderr(StringIO()):  # its bars cannot be switched off
+        quantised = AutoModelForCausalLM.from_pretrained(
+            file.parent, gguf_file=file.name, dtype=torch.float32
+        )
     # The file's own config names the quantisation and where it was read from.
     fields = quantised.config.to_dict()
     kept = {

@@ -94,17 +94,17 @@ def prepare(source: Path, target: Path, progress: Callable[[int, int], None] = l
     table = pq.read_table(truth_file).drop_columns(["landmarks_px"])
     truth = table.to_pylist()
     target.mkdir(parents=True, exist_ok=True)
-    landmarker = Landmarker()
     crops = np.lib.format.open_memmap(
         target / "crops.npy", mode="w+", dtype=np.uint8, shape=(len(truth), STORED_PX, STORED_PX, 3)
     )
     kept: list[dict[str, Any]] = []
-    for done, row in enumerate(truth, 1):
-        found = _detect(landmarker, source / row["file"])
-        if found is not None:
-            face, crops[len(kept)] = found
-            kept.append({**row, "detected": _detected_row(face)})
-        progress(done, len(truth))
+    with Landmarker() as landmarker:
+        for done, row in enumerate(truth, 1):
+            found = _detect(landmarker, source / row["file"])
+            if found is not None:
+                face, crops[len(kept)] = found
+                kept.append({**row, "detected": _detected_row(face)})
+            progress(done, len(truth))
     crops.flush()
     schema = table.schema.remove_metadata().append(pa.field("detected", pa.struct(_DETECTED)))
     pq.write_table(pa.Table.from_pylist(kept, schema=schema), target / "faces.parquet")

@@ -100,7 +100,6 @@ class Engine:
         answer = text.outputs[0]
         return Answer(
             text=answer.text,
-            truncated=answer.finish_reason != "stop",
             prompt_tokens=len(text.prompt_token_ids),
             generated_tokens=len(answer.token_ids),
             label_logprobs=label_logprobs(label.outputs[0].logprobs[0], self._label_token_ids),

@@ -6,6 +6,7 @@ import pytest
 from expllm import cot
 from expllm.distributed.results import EXPLAIN, LABEL, RESULTS, Gathering
 from expllm.expressions import Expression
+from expllm.prompt import MAX_ANSWER_TOKENS
 
 TEXT = cot.render(
     cot.ChainOfThought(
@@ -27,7 +28,6 @@ def result(uri, *, faces=0, face=0, question="", shard="s", **more):
         "known": json.dumps(known | more.pop("known", {})) if question != LABEL else "",
         "question": question,
         "text": TEXT,
-        "is_truncated": False,
         "prompt_tokens": 90,
         "generated_tokens": 40,
         "label_logprobs": SURE if question == LABEL else "{}",
@@ -101,5 +101,5 @@ def test_an_answer_that_failed_rejects_its_face_alone(failed):
 
 
 def test_a_text_at_its_limit_is_rejected_with_its_measurements():
-    (row,) = gather(face("a", explain={"is_truncated": True}), num_photographs=1)
+    (row,) = gather(face("a", explain={"generated_tokens": MAX_ANSWER_TOKENS}), num_photographs=1)
     assert (row["reject_reason"], row["action_units"]) == ("text_truncated", {"au12": 0.8})
