@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from expllm.rendering import head, kernels, mesh, textures
+from expllm.rendering import geometry, head, mesh, shading, textures
 from expllm.rendering.camera import View
 from expllm.rendering.folds import Folds
 from expllm.rendering.person import Person
@@ -14,7 +14,7 @@ from expllm.rendering.scene import Scene
 Layer = Float32[np.ndarray, "height width 4"]
 """Linear colour, premultiplied; alpha last."""
 
-_SUPERSAMPLING = 2  # what kernels.resolve averages
+_SUPERSAMPLING = 2  # what shading.resolve averages
 _TONGUE_COLOUR = (0.35, 0.052, 0.052)
 _LASH_COLOUR = (0.02, 0.014, 0.012)
 _SHADOW_PX, _SHADOW_SPAN = 288, 4.4
@@ -42,7 +42,7 @@ def draw(posed: PosedPerson, scene: Scene, view: View, size_px: int) -> Layer:
     """Draw a person into a square picture."""
     fine = view.finer(_SUPERSAMPLING)
     side_px = size_px * _SUPERSAMPLING
-    depth = np.full((side_px, side_px), kernels.BEHIND, np.float32)
+    depth = np.full((side_px, side_px), geometry.BEHIND, np.float32)
     image = np.zeros((side_px, side_px, 4), np.float32)
     _draw_solid(posed, scene, fine, depth, image)
     lamp = scene.lamp()
@@ -50,11 +50,11 @@ def draw(posed: PosedPerson, scene: Scene, view: View, size_px: int) -> Layer:
         part, points = head.load().parts[name], posed.parts[name]
         screen = fine.project(points)
         far_to_near = np.argsort(screen[part.triangles, 2].sum(1))
-        kernels.overlay(
-            screen, part.triangles, far_to_near, part.uv, kernels.normals(points, part.triangles),
+        shading.overlay(
+            screen, part.triangles, far_to_near, part.uv, geometry.normals(points, part.triangles),
             textures.strands(name), colour, shine, bias, lamp, depth, image,
         )  # fmt: skip
-    return kernels.resolve(image)
+    return shading.resolve(image)
 
 
 def _overlays(person: Person) -> list[tuple[str, Float32[np.ndarray, "3"], np.float32, np.float32]]:
@@ -71,18 +71,18 @@ def _draw_solid(
     person, solid, lamp = posed.person, mesh.solid(), scene.lamp()
     points = mesh.points(posed.body, posed.parts["teeth"], posed.parts["eyes"])
     screen = view.project(points)
-    ids = np.full(depth.shape, kernels.NOTHING, np.int32)
-    kernels.raster(screen, solid.triangles, True, depth, ids)
+    ids = np.full(depth.shape, geometry.NOTHING, np.int32)
+    geometry.raster(screen, solid.triangles, True, depth, ids)
     shadow_axes = _shadow_axes(lamp[0])
-    kernels.shade(
-        ids, screen, points, kernels.normals(points, solid.triangles),
+    shading.shade(
+        ids, screen, points, geometry.normals(points, solid.triangles),
         solid.triangles, solid.uv, solid.material, solid.surface,
         textures.skin(person.skin_texture), np.array(person.skin_gain, np.float32),
         textures.teeth(), textures.eye(person.eye),
         np.array([person.garment_colour, _TONGUE_COLOUR], np.float32),
         posed.folds, np.ascontiguousarray(scene.rotation().T[:2]),
         _shadow(posed, shadow_axes), shadow_axes,
-        kernels.openness(depth, _HOLLOW_REACH * view.focal_px / view.distance),
+        geometry.openness(depth, _HOLLOW_REACH * view.focal_px / view.distance),
         lamp, image,
     )  # fmt: skip
 
@@ -97,11 +97,11 @@ def _shadow_axes(to_lamp: Float32[np.ndarray, "3"]) -> Float32[np.ndarray, "3 4"
 
 def _shadow(posed: PosedPerson, axes: Float32[np.ndarray, "3 4"]) -> Float32[np.ndarray, "size size"]:
     """Nearness to the lamp of the skin and the hair."""
-    depth = np.full((_SHADOW_PX, _SHADOW_PX), kernels.BEHIND, np.float32)
+    depth = np.full((_SHADOW_PX, _SHADOW_PX), geometry.BEHIND, np.float32)
     ids = np.empty((_SHADOW_PX, _SHADOW_PX), np.int32)
     casters = [(posed.body, head.load().skin)]
     if hair := posed.person.hair:
         casters.append((posed.parts[hair], mesh.dense(hair)))
     for points, triangles in casters:
-        kernels.raster(points @ axes[:, :3].T + axes[:, 3], triangles, False, depth, ids)
+        geometry.raster(points @ axes[:, :3].T + axes[:, 3], triangles, False, depth, ids)
     return depth

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 
-from expllm.rendering import folds, head, kernels, textures
+from expllm.rendering import folds, head, shading, textures
 
 _GARMENT_DROP = 3.2
 """How far the garment hangs below the lower end of the packed mesh."""
@@ -42,11 +42,11 @@ def solid() -> SolidMesh:
     first_tooth = num_body + len(loaded.garment_rim)
     first_eye = first_tooth + len(teeth.reference)
     groups = (
-        (loaded.skin, loaded.skin_uv, kernels.SKIN),
-        (loaded.tongue, None, kernels.TONGUE),
-        (_skirt(loaded.garment_rim, num_body), None, kernels.GARMENT),
-        (teeth.triangles + first_tooth, teeth.uv, kernels.TEETH),
-        (eyes.triangles[opaque] + first_eye, eyes.uv[opaque], kernels.EYE),
+        (loaded.skin, loaded.skin_uv, shading.SKIN),
+        (loaded.tongue, None, shading.TONGUE),
+        (_skirt(loaded.garment_rim, num_body), None, shading.GARMENT),
+        (teeth.triangles + first_tooth, teeth.uv, shading.TEETH),
+        (eyes.triangles[opaque] + first_eye, eyes.uv[opaque], shading.EYE),
     )
     surface = np.full((first_eye + len(eyes.reference), 3), -1, np.float32)
     surface[:num_body, :2] = folds.positions(loaded.vertices)
