@@ -17,7 +17,7 @@ help:  ## list the targets
 setup: $(VENV)/.installed  ## install everything into .venv
 
 $(VENV)/.installed: pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH) --editable '.[dev]'
 	touch $@

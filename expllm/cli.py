@@ -28,10 +28,11 @@ def run_command(main: Callable[..., object]) -> None:
     """Run one command as a program: a known failure is one line on stderr and its exit code."""
     program = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     program.command()(main)
-    _run(program, sys.argv[1:])
+    run_program(program, sys.argv[1:])
 
 
-def _run(program: typer.Typer, words: list[str]) -> None:
+def run_program(program: typer.Typer, words: list[str]) -> None:
+    """Run the command that the words name, then exit; a known failure is one line on stderr."""
     try:
         sys.exit(program(words, standalone_mode=False))
     except ExpllmError as error:
@@ -55,7 +56,7 @@ def app() -> None:
     for name, summary in COMMANDS.items():
         main = import_module(f"jobs.{name}").main if name == asked else _nothing
         program.command(name, help=summary)(main)
-    _run(program, sys.argv[1:] or ["--help"])
+    run_program(program, sys.argv[1:] or ["--help"])
 
 
 def _nothing() -> None:

@@ -110,7 +110,7 @@ class TrainConfig(Config):
     """What to start from: the bundled model's name, or a checkpoint folder."""
     steps: int = Field(ge=1)
     batch_size: int = Field(16, ge=1)
-    """Faces a step, over all workers."""
+    """Faces a step, over all workers; a multiple of `workers`."""
     workers: int = Field(2, ge=1)
     use_gpu: bool = False
     """One GPU a worker; else one CPU."""

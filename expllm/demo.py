@@ -5,9 +5,9 @@ from pathlib import Path
 
 
 def write_photographs(folder: Path) -> None:
-    """Copy the bundled photographs to a folder; one that is there stays, and is not labelled again."""
+    """Copy the bundled photographs to a folder; one that is there already is not written again."""
     folder.mkdir(parents=True, exist_ok=True)
     for bundled in files("expllm").joinpath("data", "demo").iterdir():
-        copy = folder / bundled.name
-        if bundled.name.endswith(".jpg") and not copy.exists():
-            copy.write_bytes(bundled.read_bytes())
+        copy, data = folder / bundled.name, bundled.read_bytes()
+        if bundled.name.endswith(".jpg") and not (copy.exists() and copy.read_bytes() == data):
+            copy.write_bytes(data)

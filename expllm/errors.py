@@ -28,14 +28,14 @@ class Reject(StrEnum):
     """Why a photograph or a face has no label. The value is what the table's reject_reason holds."""
 
     UNREADABLE_OBJECT = "unreadable_object"
-    """The store no longer gives the bytes."""
+    """The store does not give the bytes: they are gone, denied, or break off."""
     EMPTY = "empty"
     UNKNOWN_FORMAT = "unknown_format"
     """The bytes are not JPEG, PNG or WebP, whatever the name says."""
     ANIMATED = "animated"
     TOO_SMALL = "too_small"
     TOO_LARGE = "too_large"
-    """More pixels in the header than a photograph may have; nothing was decoded."""
+    """More bytes, or more pixels in the header, than a photograph may have; nothing was decoded."""
     TRUNCATED = "truncated"
     CORRUPT = "corrupt"
     DECODER_DIED = "decoder_died"
@@ -46,6 +46,10 @@ class Reject(StrEnum):
     """The model's answer does not follow the grammar."""
     GENERATION_FAILED = "generation_failed"
     """The engine gave no answer for this face."""
+
+
+TRANSIENT = frozenset({Reject.UNREADABLE_OBJECT, Reject.DECODER_DIED, Reject.GENERATION_FAILED})
+"""What may have been the moment's fault and not the photograph's: a later run tries again."""
 
 
 class Outcome(StrEnum):

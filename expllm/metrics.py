@@ -1,7 +1,6 @@
-"""True and predicted expressions, scores and movements into the figures that evaluation reports."""
+"""True and predicted expressions, and scores, into the figures that evaluation reports."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -69,19 +68,3 @@ def calibration_error(
     bins = np.minimum((confidences * num_bins).astype(int), num_bins - 1)
     gaps = np.bincount(bins, weights=confidences - np.asarray(correct, dtype=float), minlength=num_bins)
     return float(np.abs(gaps).sum() / len(confidences))
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """How two sets of movements agree over many faces, each 0..1; None where none is named or true."""
-
-    precision: float | None
-    recall: float | None
-
-
-def overlap(named: Sequence[Collection[int]], true: Sequence[Collection[int]]) -> Overlap:
-    """Compare each face's named movements with its true ones, by FACS number, counted over all faces."""
-    pairs = [(set(n), set(t)) for n, t in zip(named, true, strict=True)]
-    hits = sum(len(n & t) for n, t in pairs)
-    num_named, num_true = sum(len(n) for n, _ in pairs), sum(len(t) for _, t in pairs)
-    return Overlap(hits / num_named if num_named else None, hits / num_true if num_true else None)

@@ -1,4 +1,7 @@
-"""One Arrow schema for each table that crosses a stage boundary: names, types and units of the columns."""
+"""One Arrow schema for each table that is kept: names, types and units of the columns.
+
+What passes between the stages of one job, and is kept nowhere, has its schema beside the stage that makes it.
+"""
 
 import pyarrow as pa
 
@@ -90,9 +93,11 @@ LABELS = pa.schema(
         ("prompt_id", pa.string()),
         ("run_id", pa.string()),
         ("labelled_at", pa.timestamp("us", tz="UTC")),
+        ("num_faces", pa.int16()),
     ]
 )
 """The labels table: one row a face, and one row for each photograph that has none.
 
-Unique key: (photo_uri, face_index); face_index and face_id are null where there is no face.
+Unique key: (photo_uri, face_index); face_index and face_id are null where there is no face. Every row says
+how many faces its photograph has, 0 where there is none or it was rejected: so a row that is lost is missed.
 """

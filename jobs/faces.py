@@ -38,18 +38,26 @@ def main(
     processes: Annotated[int, typer.Option(min=1, help="Pictures rendered at a time.")] = 1,
 ) -> None:
     """Render COUNT faces: picture i shows person seed + i // 8 with expression i % 8."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        raise CallerError(f"cannot write to {out}; name a folder that can be made") from error
+    unfinished = _begun(out)
     chunks = [
         (out, seed, range(start, min(start + _CHUNK, count)), size_px) for start in range(0, count, _CHUNK)
     ]
     rows = list(chain.from_iterable(_shown(_rendered(chunks, processes), count)))
-    unfinished = out / f".{_TABLE_NAME}"
     pq.write_table(pa.Table.from_pylist(rows, schema=FACES), unfinished)
     unfinished.replace(out / _TABLE_NAME)
     print(f"{len(rows)} faces in {out / _TABLE_NAME}")
+
+
+def _begun(out: Path) -> Path:
+    """Make the folder, and in it the file of the coming table: who cannot write learns it before the work."""
+    unfinished = out / f".{_TABLE_NAME}"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        unfinished.touch()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise CallerError(f"cannot write to {out} ({reason}); name a folder that can be written") from error
+    return unfinished
 
 
 def _rendered(chunks: list[tuple[Any, ...]], processes: int) -> Iterator[list[dict[str, Any]]]:

@@ -1,6 +1,7 @@
 """Trains the default model from rendered faces, stage by stage: prepare, encoder, finetune, bundle."""
 
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 import typer
 
 from expllm import action_units
+from expllm.cli import run_program
 from expllm.models import base, bundling, dataset, encoder_training, finetuning, training
 from expllm.models.tower import started_tower
 
@@ -64,4 +66,4 @@ def _report(step: int, metrics: training.Metrics) -> None:
 
 
 if __name__ == "__main__":
-    app()
+    run_program(app, sys.argv[1:])

@@ -2,18 +2,26 @@
 
 import base64
 import binascii
-import hashlib
-import hmac
 from collections.abc import Sequence
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
+from expllm.errors import Outcome, Reject
+from expllm.labels import Row
+
 MAX_BODY_BYTES = 32 * 1024 * 1024
-"""A larger request is refused with 413 before it is read."""
+"""A request is refused with 413 as soon as it is larger."""
 
 
 class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Columns(BaseModel):
+    """Columns of the labels table; those that are not told to clients are left out."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class PhotoRequest(_Message):
@@ -33,19 +41,19 @@ class PhotoRequest(_Message):
             raise ValueError("photo_base64 is not base64") from error
 
 
-class Observation(_Message):
+class Observation(_Columns):
     """One movement that the text names."""
 
     au: int
-    side: str
-    strength: str
+    side: str | None
+    """`left`, `right` or `both`; null where the text says that one side shows it, but not which."""
+    strength: str | None
+    """Null where the text gives no strength in the words of the grammar."""
     associated: list[str]
 
 
-class Face(_Message):
+class Face(_Columns):
     """One face: the columns of the labels table that describe it, under the same names."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     face_index: int
     box_px: list[float]
@@ -67,6 +75,7 @@ class Face(_Message):
     au_precision: float | None
     au_recall: float | None
     outcome: str
+    """`labelled` or `rejected`."""
     reject_reason: str | None
 
 
@@ -76,23 +85,36 @@ class Answer(_Message):
     photo_id: str
     """SHA-256 of the bytes, as in the table."""
     outcome: str
-    """`labelled`, `no_face` or `rejected`: the photograph's own, whatever its faces' are."""
+    """`labelled` where a face has a label, `no_face` where there is none to label, and `rejected` where the
+    photograph could not be used or each of its faces was rejected."""
     reject_reason: str | None
+    """Of a rejected photograph: why it could not be used, or why its first face was rejected."""
     faces: list[Face]
-    """From the left; empty unless the outcome is `labelled`."""
+    """From the left, rejected ones too; empty without a face and where the photograph could not be used."""
     model_id: str
     prompt_id: str
 
+    @classmethod
+    def of(
+        cls, rows: Sequence[Row], unusable: Reject | None, *, photo_id: str, model_id: str, prompt_id: str
+    ) -> Self:
+        """Put the answer together from the rows of a photograph's faces, or from why it has none."""
+        outcome, reason = _outcome(rows, unusable)
+        return cls(
+            photo_id=photo_id,
+            outcome=outcome,
+            reject_reason=reason,
+            faces=[Face.model_validate(row) for row in rows],
+            model_id=model_id,
+            prompt_id=prompt_id,
+        )
 
-def digest(key: str) -> str:
-    """What replicas hold of an API key: its SHA-256, so that no key stands in the cluster's state."""
-    return hashlib.sha256(key.strip().encode()).hexdigest()
 
-
-def is_allowed(authorization: str | None, digests: Sequence[str]) -> bool:
-    """Whether a request's Authorization header holds one of the keys; without keys, everyone may ask."""
-    if not digests:
-        return True
-    scheme, _, key = (authorization or "").partition(" ")
-    matches = [hmac.compare_digest(digest(key), known) for known in digests]
-    return scheme.lower() == "bearer" and any(matches)
+def _outcome(rows: Sequence[Row], unusable: Reject | None) -> tuple[Outcome, str | None]:
+    if unusable is not None:
+        return Outcome.REJECTED, unusable
+    if not rows:
+        return Outcome.NO_FACE, None
+    if all(row["outcome"] == Outcome.REJECTED for row in rows):
+        return Outcome.REJECTED, rows[0]["reject_reason"]
+    return Outcome.LABELLED, None

@@ -1,7 +1,7 @@
 """The HTTP application on Ray Serve: one photograph in, its explained faces out."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,18 +9,19 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from ray import serve
 from ray.serve.handle import DeploymentHandle
-from starlette.datastructures import UploadFile
 
 from expllm.config import ServiceConfig
-from expllm.distributed.serve_engine import engine
-from expllm.errors import Outcome, Reject
+from expllm.distributed.serve_engine import ask, engine
+from expllm.errors import Outcome, Reject, RunError
 from expllm.labels import Row, label_face
 from expllm.models.checkpoint import resolve
 from expllm.models.encoder import Encoder
 from expllm.models.face_reader import FaceReader, ReadFace
 from expllm.photographs import photo_id
 from expllm.prompt import prompt_id
-from serve.api import MAX_BODY_BYTES, Answer, Face, PhotoRequest, is_allowed
+from serve.api import Answer
+from serve.keys import is_allowed
+from serve.upload import BodyLimit, photograph
 
 Seen = list[tuple[dict[str, Any], np.ndarray]] | Reject
 """A photograph's faces, known columns and features of each, or why it cannot be used."""
@@ -50,56 +51,8 @@ def _crops(found: list[ReadFace]) -> np.ndarray:
     return np.stack([face.crop for face in found])
 
 
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-
-
-class BodyLimit:
-    """Ends a request whose body is larger than MAX_BODY_BYTES, whatever its header says."""
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Any, receive: Receive, send: Any) -> None:
-        """Pass a request on, counting its bytes as they come."""
-        taken = 0
-
-        async def counted() -> MutableMapping[str, Any]:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > MAX_BODY_BYTES:
-                raise HTTPException(413, f"the request is larger than {MAX_BODY_BYTES} bytes")
-            return message
-
-        await self._app(scope, counted, send)
-
-
 api = FastAPI(title="expllm", description="Reads the facial expression of people in photographs.")
 api.add_middleware(BodyLimit)
-
-
-def _outcome(seen: Seen, rows: Sequence[Row]) -> tuple[str, str | None]:
-    if isinstance(seen, Reject):
-        return Outcome.REJECTED, seen
-    if not rows:
-        return Outcome.NO_FACE, None
-    rejected = [row["reject_reason"] for row in rows if row["outcome"] == Outcome.REJECTED]
-    return (Outcome.REJECTED, rejected[0]) if len(rejected) == len(rows) else (Outcome.LABELLED, None)
-
-
-async def _photo(request: Request) -> bytes:
-    if request.headers.get("content-type", "").startswith("application/json"):
-        try:
-            return PhotoRequest.model_validate_json(await request.body()).photo()
-        except ValueError as error:
-            raise HTTPException(
-                400, "send JSON with one field, photo_base64: the photograph's bytes"
-            ) from error
-    form = await request.form(max_files=1, max_fields=1)
-    photo = form.get("photo")
-    if not isinstance(photo, UploadFile):
-        raise HTTPException(400, "send the photograph as the multipart file field `photo`")
-    return await photo.read()
 
 
 # Serve copies what the class below uses as it stands here: all of that is above.
@@ -125,25 +78,26 @@ class Expressions:
         """Label the faces of one photograph: the multipart file `photo`, or JSON with `photo_base64`."""
         if not is_allowed(request.headers.get("authorization"), self._key_digests):
             raise HTTPException(401, "give a valid API key: Authorization: Bearer KEY")
-        answer = await self._answer(await _photo(request))
+        answer = await self._answer(await photograph(request))
         return JSONResponse(answer.model_dump(), 422 if answer.outcome == Outcome.REJECTED else 200)
 
     async def _answer(self, data: bytes) -> Answer:
         seen: Seen = await self._reader.read.remote(data)
-        rows = [] if isinstance(seen, Reject) else await asyncio.gather(*(self._label(*one) for one in seen))
-        outcome, reason = _outcome(seen, rows)
-        return Answer(
+        unusable, faces = (seen, []) if isinstance(seen, Reject) else (None, seen)
+        return Answer.of(
+            await asyncio.gather(*(self._label(*face) for face in faces)),
+            unusable,
             photo_id=photo_id(data),
-            outcome=outcome,
-            reject_reason=reason,
-            faces=[Face.model_validate(row) for row in rows],
             model_id=self._checkpoint.model_id,
             prompt_id=prompt_id(hints=self._config.hints),
         )
 
     async def _label(self, columns: dict[str, Any], features: np.ndarray) -> Row:
         hints = columns["action_units"] if self._config.hints else None
-        answer = await self._engine.explain.remote(features, hints)
+        try:
+            answer = await ask(self._engine, features, hints, self._checkpoint.model_id)
+        except RunError as error:
+            raise HTTPException(503, str(error)) from error
         return label_face(columns, answer, temperature=self._checkpoint.temperature)
 
 

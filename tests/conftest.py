@@ -1,24 +1,41 @@
-"""What tests share: one S3 server and one local Ray a session, each started on first use."""
+"""What tests share: an S3 server, a local Ray and two small models a session, each made on first use."""
 
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 import pytest
 from hypothesis import settings
 
+from expllm import cot, prompt
+from expllm.expressions import Expression
+from expllm.facs import COLUMNS
+
 settings.register_profile("expllm", deadline=None)
 settings.load_profile("expllm")
 
 _START_TIMEOUT_S = 60
+
+BY_HEART = cot.render(
+    cot.ChainOfThought(
+        "strong lip corner puller (happiness).",
+        "The lip corner puller points to happiness; surprise is far behind.",
+        "The face shows happiness.",
+        Expression.HAPPINESS,
+    )
+)
+"""What the model of `tiny_checkpoint` writes of every face."""
 
 
 @dataclass(frozen=True)
@@ -189,29 +206,94 @@ def _make_bucket(store: Store) -> None:
 
 
 @pytest.fixture(scope="session")
+def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole checkpoint with random weights, 3 million of them: gibberish that hangs on every pixel."""
+    return _saved(_language_model(len(_tokenizer())), tmp_path_factory.mktemp("random-checkpoint"))
+
+
+@pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A whole checkpoint with random weights, 3 million of them: gibberish in the right form."""
+    """A whole checkpoint of the same size that has learnt one answer by heart and gives it of every face."""
+    return _saved(_taught(), tmp_path_factory.mktemp("tiny-checkpoint"))
+
+
+@cache
+def _tokenizer() -> Any:
+    from expllm.models import base
+
+    return base.tokenizer()
+
+
+def _language_model(vocabulary: int) -> Any:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from expllm.models import assembly, base
-    from expllm.models.preprocessing import Preprocessing
-    from expllm.models.tower import FaceTowerConfig
-
     torch.manual_seed(0)
-    tokenizer = base.tokenizer()
-    encoder = FaceTowerConfig(hidden_size=32)
-    language = LlamaConfig(
-        vocab_size=len(tokenizer),
+    config = LlamaConfig(
+        vocab_size=vocabulary,
         hidden_size=64,
-        intermediate_size=64,
-        num_hidden_layers=1,
+        intermediate_size=128,
+        num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=2,
         tie_word_embeddings=True,
         max_position_embeddings=2048,
     )
-    folder = tmp_path_factory.mktemp("tiny-checkpoint")
-    model = assembly.new_model(encoder, LlamaForCausalLM(language), tokenizer)
-    assembly.save_assembled(folder, model, tokenizer, Preprocessing(), {"temperature": 1.0})
+    return LlamaForCausalLM(config)
+
+
+def _saved(language_model: Any, folder: Path) -> Path:
+    from expllm.models import assembly
+    from expllm.models.preprocessing import Preprocessing
+    from expllm.models.tower import FaceTowerConfig
+
+    model = assembly.new_model(FaceTowerConfig(hidden_size=32), language_model, _tokenizer())
+    assembly.save_assembled(folder, model, _tokenizer(), Preprocessing(), {"temperature": 1.0})
     return folder
+
+
+def _taught() -> Any:
+    """Teach a model of the few words that occur, which takes a second, and give its words their numbers."""
+    import torch
+
+    rng = random.Random(0)
+    questions = [_tokens(prompt.explain(_some_hints(rng))) for _ in range(64)]
+    answer = _tokens(BY_HEART + prompt.END)
+    words = sorted({word for question in questions for word in question} | set(answer))
+    small = _language_model(len(words))
+    lessons = [[words.index(word) for word in (*question, *answer)] for question in questions]
+    _teach(small, lessons * 4, questions[0].index(_tokenizer().image_token_id), len(answer))
+    learnt = small.state_dict()
+    embedded = torch.zeros(len(_tokenizer()), small.config.hidden_size)
+    embedded[words] = learnt["model.embed_tokens.weight"]
+    full = _language_model(len(_tokenizer()))
+    full.load_state_dict({**learnt, "model.embed_tokens.weight": embedded, "lm_head.weight": embedded})
+    return full
+
+
+def _tokens(text: str) -> list[int]:
+    return list(_tokenizer()(text, add_special_tokens=False).input_ids)
+
+
+def _some_hints(rng: random.Random) -> dict[str, float] | None:
+    hints = {column: rng.random() * (rng.random() < 0.4) for column in COLUMNS}
+    return hints if rng.random() < 0.6 else None
+
+
+def _teach(model: Any, lessons: list[list[int]], image_at: int, answer_length: int) -> None:
+    """Whatever stands in the image's place, the answer follows."""
+    import torch
+
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0)
+    for lesson in lessons:
+        ids = torch.tensor([lesson])
+        embedded = model.model.embed_tokens(ids)
+        image = 0.1 * torch.rand(1) * torch.randn(1, 49, embedded.shape[-1])
+        hidden = model.model(
+            inputs_embeds=torch.cat([embedded[:, :image_at], image, embedded[:, image_at + 1 :]], dim=1)
+        )
+        logits = model.lm_head(hidden.last_hidden_state[0, -answer_length - 1 : -1])
+        torch.nn.functional.cross_entropy(logits, ids[0, -answer_length:]).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()

@@ -26,6 +26,13 @@ def test_a_second_demo_finds_its_photographs_unchanged(tmp_path: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
 
 
+def test_a_picture_of_another_release_is_replaced(tmp_path: Path) -> None:
+    older = tmp_path / "00_astronaut.jpg"
+    older.write_bytes(b"older")
+    write_photographs(tmp_path)
+    assert older.read_bytes() != b"older"
+
+
 def test_the_demos_photographs_are_small_and_credited() -> None:
     bundled = list(files("expllm").joinpath("data", "demo").iterdir())
     assert sum(len(file.read_bytes()) for file in bundled) < 1_500_000

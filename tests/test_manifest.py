@@ -1,9 +1,10 @@
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from expllm import manifest
-from expllm.tables import MANIFEST
+from expllm.tables import LABELS, MANIFEST
 
 PHOTOGRAPHS = st.lists(
     st.tuples(st.text(max_size=8), st.text(max_size=4), st.integers(0, 60)),
@@ -77,3 +78,57 @@ def test_copies_are_in_one_shard():
 
 def test_shards_grow_with_the_input():
     assert [manifest.shard_size(n) for n in (1, 10_000, 10**9)] == [16, 39, 4096]
+
+
+def rows(*faces, num_faces=None, **more):
+    keys = [dict(zip(("photo_uri", "photo_etag", "face_index"), face, strict=True)) for face in faces]
+    return pa.Table.from_pylist([{**key, "num_faces": num_faces, **more} for key in keys], schema=LABELS)
+
+
+def is_whole(*faces, num_faces):
+    return manifest.whole(rows(*faces, num_faces=num_faces)).num_rows == 1
+
+
+@given(st.integers(0, 6), st.data())
+def test_a_photograph_is_whole_with_every_row_once_and_only_then(num_faces, data):
+    full = [("a", "1", face) for face in range(num_faces)] or [("a", "1", None)]
+    assert is_whole(*full, num_faces=num_faces)
+    one = data.draw(st.sampled_from(full))
+    less = [face for face in full if face != one]
+    assert not is_whole(*less, num_faces=num_faces)
+    assert not is_whole(*full, one, num_faces=num_faces)
+    assert not is_whole(*less, ("a", "1", 9), num_faces=num_faces)
+    assert not is_whole(*less, ("a", "2", one[2]), num_faces=num_faces) or len(full) == 1
+
+
+def test_rows_from_before_their_number_was_kept_are_judged_by_their_last():
+    assert is_whole(("a", "1", 0), ("a", "1", 1), num_faces=None)
+    assert is_whole(("a", "1", None), num_faces=None)
+    assert not is_whole(("a", "1", 1), num_faces=None)
+
+
+@pytest.mark.parametrize(
+    ("reason", "attempts", "is_settled"),
+    [
+        (None, 1, True),
+        ("corrupt", 1, True),
+        ("unreadable_object", 1, False),
+        ("decoder_died", 2, False),
+        ("generation_failed", 3, True),
+    ],
+)
+def test_what_failed_for_a_moment_is_settled_after_three_attempts(reason, attempts, is_settled):
+    found = rows(("a", "1", None), num_faces=0, reject_reason=reason, attempts=attempts)
+    assert (manifest.settled(found).num_rows == 1) is is_settled
+    assert manifest.attempts(found, table(("a", "1", 5))) == ({} if is_settled else {"a": attempts})
+
+
+def test_a_changed_photograph_begins_its_attempts_anew():
+    found = rows(("a", "1", None), num_faces=0, reject_reason="decoder_died", attempts=2)
+    assert manifest.attempts(found, table(("a", "2", 5))) == {}
+
+
+def test_what_was_promised_and_is_listed_no_more_is_left_unless_it_has_a_row():
+    promised = table(("done", "1", 5), ("gone", "1", 5), ("listed", "1", 5))
+    left = manifest.abandoned(promised, table(("listed", "2", 5)), rows(("done", "1", 0)))
+    assert left["photo_uri"].to_pylist() == ["gone"]

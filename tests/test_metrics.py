@@ -3,7 +3,6 @@ import pytest
 
 from expllm import metrics
 from expllm.expressions import EXPRESSIONS, Expression
-from expllm.metrics import Overlap
 
 NEUTRAL, HAPPINESS, ANGER = Expression.NEUTRAL, Expression.HAPPINESS, Expression.ANGER
 TRUE = [HAPPINESS, HAPPINESS, HAPPINESS, ANGER]
@@ -53,12 +52,3 @@ def test_a_sure_and_right_model_has_no_calibration_error():
 def test_no_faces_give_no_figure(figure):
     assert figure([], []) is None
     assert metrics.calibration_error(np.array([]), []) is None
-
-
-def test_movement_sets_are_compared_over_all_faces_together():
-    assert metrics.overlap([{1, 2}, {4}, ()], [{1}, {4, 5}, {6}]) == Overlap(2 / 3, 2 / 4)
-
-
-def test_nothing_named_has_no_precision_and_nothing_true_no_recall():
-    assert metrics.overlap([()], [{1}]) == Overlap(None, 0.0)
-    assert metrics.overlap([{1}], [()]) == Overlap(0.0, None)

@@ -1,5 +1,6 @@
 """The configuration files that ship say what the code does."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -18,6 +19,14 @@ def test_a_jobs_file_names_its_keys_with_their_defaults(name: str, config: type[
     read = config.read(ROOT / "jobs" / f"{name}.toml")
     required = {key: getattr(read, key) for key, field in config.model_fields.items() if field.is_required()}
     assert read == config.of(required)
+
+
+@pytest.mark.parametrize(
+    ("name", "config"), [("label", LabelConfig), ("serve", ServiceConfig), ("train", TrainConfig)]
+)
+def test_a_jobs_file_names_every_key_even_those_left_out(name: str, config: type[Config]) -> None:
+    text = (ROOT / "jobs" / f"{name}.toml").read_text()
+    assert set(re.findall(r"^(?:# )?\[?(\w+)(?: =|\])", text, re.MULTILINE)) == set(config.model_fields)
 
 
 def test_jobs_carry_the_wheel_of_this_version() -> None:

@@ -6,7 +6,8 @@ PUBLISHED = (
     "photo_uri photo_id photo_etag face_index face_id box_px detection_score yaw_deg pitch_deg roll_deg "
     "detector detector_scores action_units key_observations interpretation conclusion observations "
     "dominant secondary expression confidence expression_scores label_only_agrees au_precision au_recall "
-    "outcome reject_reason attempts prompt_tokens generated_tokens model_id prompt_id run_id labelled_at"
+    "outcome reject_reason attempts prompt_tokens generated_tokens model_id prompt_id run_id labelled_at "
+    "num_faces"
 ).split()
 
 

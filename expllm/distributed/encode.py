@@ -35,7 +35,7 @@ class Encode:
         self._encoder = Encoder(resolve(model), device)
 
     def __call__(self, found: pa.Table) -> pa.Table:
-        """Crops of faces.FACES into FEATURES, in the same order."""
+        """Crops of faces.FOUND_FACES into FEATURES, in the same order."""
         crops = [crop for crop in found["crop"].to_pylist() if crop]
         encoded = iter(self._features(crops))
         features = [next(encoded) if count else None for count in found["num_faces"].to_pylist()]

@@ -9,11 +9,12 @@ from typing import Any
 import pyarrow as pa
 
 from expllm.distributed import storage
+from expllm.distributed.store_errors import ObjectFailed
 from expllm.errors import Reject
 from expllm.models.face_reader import DETECTOR, FaceReader, ReadFace
 from expllm.photographs import photo_id
 
-FACES = pa.schema(
+FOUND_FACES = pa.schema(
     [
         ("shard_id", pa.string()),
         ("photo_uri", pa.string()),
@@ -28,7 +29,10 @@ there is no face: `reject`, why the photograph cannot be used, and `copy_of`, th
 shard that has the same bytes. Where there is no face, `num_faces` is 0 and `crop` empty."""
 
 _READ_AHEAD = 16
-"""Photographs that are read while those before them are looked at."""
+"""Photographs that are read while those before them are looked at; fewer where they are large."""
+_READ_AHEAD_BYTES = 256 * 1024**2
+_MOST_BYTES = 256 * 1024**2
+"""Larger objects are no photographs: they would fill the memory before they are looked at."""
 _THREADS = 16
 
 
@@ -38,8 +42,7 @@ class _Read:
 
     shard_id: str
     known: dict[str, Any]
-    data: bytes | None
-    """None where the store no longer gives them."""
+    data: bytes | Reject
 
     def row(self, **more: Any) -> dict[str, Any]:
         """A row without a face, unless told more."""
@@ -60,19 +63,19 @@ class FindFaces:
     def __call__(self, photographs: pa.Table) -> Iterator[pa.Table]:
         """Give the rows of each few photographs as they are done."""
         listed = photographs.to_pylist()
-        chunks = [listed[start : start + _READ_AHEAD] for start in range(0, len(listed), _READ_AHEAD)]
+        chunks = list(_chunks(listed))
         ahead = [self._threads.map(_read, chunk) for chunk in chunks[:1]]
         first_of: dict[tuple[str, str], str] = {}
         for number in range(len(chunks)):
             ahead += [self._threads.map(_read, chunk) for chunk in chunks[number + 1 : number + 2]]
             read = list(ahead.pop(0))
-            yield pa.Table.from_pylist(list(self._rows(read, first_of)), schema=FACES)
+            yield pa.Table.from_pylist(list(self._rows(read, first_of)), schema=FOUND_FACES)
 
     def _rows(self, read: list[_Read], first_of: dict[tuple[str, str], str]) -> Iterator[dict[str, Any]]:
         originals = []
         for one in read:
-            if one.data is None:
-                yield one.faceless(reject=Reject.UNREADABLE_OBJECT)
+            if isinstance(one.data, Reject):
+                yield one.faceless(reject=one.data)
                 continue
             uri = one.known["photo_uri"]
             first = first_of.setdefault((one.shard_id, one.known["photo_id"]), uri)
@@ -96,10 +99,32 @@ def _outcome(one: _Read, found: list[ReadFace] | Reject) -> Iterator[dict[str, A
             yield one.row(num_faces=len(found), face_index=index, known=known, crop=face.crop.tobytes())
 
 
+def _chunks(listed: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Cut photographs into groups that are read together: few, and not more bytes than memory holds."""
+    chunk: list[dict[str, Any]] = []
+    size_bytes = 0
+    for one in listed:
+        size_bytes += one["size_bytes"]
+        if chunk and (len(chunk) == _READ_AHEAD or size_bytes > _READ_AHEAD_BYTES):
+            yield chunk
+            chunk, size_bytes = [], one["size_bytes"]
+        chunk.append(one)
+    if chunk:
+        yield chunk
+
+
 def _read(listed: Mapping[str, Any]) -> _Read:
     known = {"photo_uri": listed["photo_uri"], "photo_etag": listed["photo_etag"], "detector": DETECTOR}
+    data = _data(listed)
+    if not isinstance(data, Reject):
+        known["photo_id"] = photo_id(data)
+    return _Read(listed["shard_id"], known, data)
+
+
+def _data(listed: Mapping[str, Any]) -> bytes | Reject:
+    if listed["size_bytes"] > _MOST_BYTES:
+        return Reject.TOO_LARGE
     try:
-        data = storage.read(listed["photo_uri"])
-    except storage.ObjectGone:
-        return _Read(listed["shard_id"], known, None)
-    return _Read(listed["shard_id"], {**known, "photo_id": photo_id(data)}, data)
+        return storage.read(listed["photo_uri"])
+    except ObjectFailed:
+        return Reject.UNREADABLE_OBJECT

@@ -10,12 +10,12 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
 from expllm.distributed import storage
-from expllm.distributed.storage import ObjectGone, StoredObject
+from expllm.distributed.storage import StoredObject
+from expllm.distributed.store_errors import ObjectFailed, ObjectGone
 from expllm.errors import CallerError
 from expllm.tables import MANIFEST
 
@@ -32,7 +32,7 @@ def list_photographs(source: str) -> Iterator[pa.RecordBatch]:
 
     A prefix means what lies below it (`s3://bucket/faces` is not `faces2/a.jpg`); for more, use a glob.
     Relative names in a list count from the list's own folder. An object that a list names and that is
-    not there is listed with an empty tag: it costs one row of the result.
+    not there, or not to be had, is listed with an empty tag: it costs one row of the result.
 
     Raises:
         CallerError: nothing is there, it cannot be read, or it holds no photograph.
@@ -85,7 +85,7 @@ def _folder(folder: Path) -> Iterator[StoredObject]:
 
 def _s3_prefix(source: str) -> Iterator[StoredObject]:
     below = source if source.endswith("/") or not storage.bucket_and_key(source)[1] else f"{source}/"
-    for found in storage.list_objects(source):
+    for found in _s3_objects(source):
         if found.uri == source or (found.uri.startswith(below) and _is_photograph(found.uri)):
             yield found
 
@@ -93,7 +93,12 @@ def _s3_prefix(source: str) -> Iterator[StoredObject]:
 def _s3_glob(source: str) -> Iterator[StoredObject]:
     matches = re.compile(_glob_pattern(source), re.DOTALL).fullmatch
     prefix = re.split(r"[*?]", source, maxsplit=1)[0]
-    return (found for found in storage.list_objects(prefix) if matches(found.uri))
+    return (found for found in _s3_objects(prefix) if matches(found.uri))
+
+
+def _s3_objects(prefix: str) -> Iterator[StoredObject]:
+    """List a prefix without the empty objects that stand for folders, as the S3 console makes them."""
+    return (found for found in storage.list_objects(prefix) if not found.uri.endswith("/"))
 
 
 def _glob_pattern(source: str) -> str:
@@ -123,12 +128,18 @@ def _names(source: str, data: bytes) -> list[str]:
             lines = (line.strip() for line in data.decode().splitlines())
             return [line for line in lines if line and not line.startswith("#")]
         table = pa.parquet.read_table(io.BytesIO(data)) if suffix == ".parquet" else _csv(data)
-    except (UnicodeDecodeError, pa.ArrowInvalid) as error:
+    except (UnicodeDecodeError, pa.ArrowException, OSError) as error:
         raise CallerError(f"{source}: cannot be read as a list of URIs; check the file") from error
-    column = next((name for name in _URI_COLUMNS if name in table.column_names), table.column_names[0])
-    if not pa.types.is_string(table.schema.field(column).type):
+    column = next((name for name in (*_URI_COLUMNS, *table.column_names) if name in table.column_names), None)
+    if column is None or not _is_text(table.schema.field(column).type):
         raise CallerError(f"{source}: needs a column of URIs named {' or '.join(_URI_COLUMNS)}")
-    return list(pc.drop_null(table[column]).to_pylist())
+    return [name for name in table[column].to_pylist() if name]
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    """Whether a column holds text: pandas writes large strings, and categories as dictionaries."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 def _csv(data: bytes) -> pa.Table:
@@ -143,10 +154,15 @@ def _stats(uris: Iterable[str]) -> Iterator[StoredObject]:
     uris = iter(uris)
     with ThreadPoolExecutor(_STAT_THREADS) as threads:
         while chunk := list(islice(uris, _BATCH)):
-            found = threads.map(storage.stat, chunk)
-            yield from (
-                one or StoredObject(uri, etag="", size_bytes=0) for uri, one in zip(chunk, found, strict=True)
-            )
+            yield from threads.map(_stat, chunk)
+
+
+def _stat(uri: str) -> StoredObject:
+    try:
+        found = storage.stat(uri)
+    except ObjectFailed:
+        found = None
+    return found or StoredObject(uri, etag="", size_bytes=0)
 
 
 def _batched(objects: Iterator[StoredObject]) -> Iterator[pa.RecordBatch]:

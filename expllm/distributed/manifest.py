@@ -65,6 +65,10 @@ def read(output: str, seal: Seal) -> pa.Table:
     return pa.parquet.read_table(io.BytesIO(data), schema=MANIFEST)
 
 
-def promised(output: str) -> pa.Table:
-    """Every photograph that any run of this output answers for, with the tag it was last listed with."""
-    return union(read(output, seal) for seal in seals(output))
+def promised(output: str, source: str | None = None) -> pa.Table:
+    """Every photograph that any run of this output answers for, with the tag it was last listed with.
+
+    Args:
+        source: Only runs of this INPUT, as it was written.
+    """
+    return union(read(output, seal) for seal in seals(output) if source in (None, seal.source))

@@ -10,11 +10,11 @@ from operator import add, itemgetter
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from deltalake import DeltaTable
 
 from expllm import tables
 from expllm.distributed import storage, table
+from expllm.distributed.store_errors import ObjectFailed
 from expllm.errors import CallerError
 from expllm.models.decode_pool import DecodePool
 from expllm.photographs import Photograph, photo_id
@@ -34,7 +34,8 @@ def write(output: str, *, out: str | None = None, thumbnails: bool = False, gall
         gallery: Most faces that the gallery shows, the first by photograph and face.
 
     Raises:
-        CallerError: there are no labels here.
+        CallerError: there are no labels here, or `out` cannot be written.
+        RunError: the table cannot be read.
     """
     labels = table.open_table(output)
     if labels is None:
@@ -42,7 +43,7 @@ def write(output: str, *, out: str | None = None, thumbnails: bool = False, gall
     rows = _gallery_rows(labels, gallery)
     runs = _runs(output)
     page = render(
-        reduce(add, map(tally, _scan(labels, COLUMNS_READ)), tally(tables.LABELS.empty_table())),
+        reduce(add, map(tally, table.scan(labels, COLUMNS_READ)), tally(tables.LABELS.empty_table())),
         rows,
         runs,
         title=_name(output),
@@ -59,23 +60,16 @@ def _name(output: str) -> str:
     return place.rstrip("/").rsplit("/", 1)[-1]
 
 
-def _scan(labels: DeltaTable, columns: Sequence[str], predicate: str | None = None) -> Any:
-    """Stream some columns of the table, as the schema has them; delta-rs reads strings as views."""
-    schema = pa.schema([tables.LABELS.field(column) for column in columns])
-    for batch in pa.RecordBatchReader.from_stream(labels.scan(columns=list(columns), predicate=predicate)):
-        yield pa.table(batch).cast(schema)
-
-
 def _gallery_rows(labels: DeltaTable, most: int) -> list[dict[str, Any]]:
     is_labelled = "outcome = 'labelled'"
     first: list[tuple[str, int]] = []
-    for batch in _scan(labels, ("photo_uri", "face_index"), is_labelled):
+    for batch in table.scan(labels, ("photo_uri", "face_index"), is_labelled):
         keys = zip(batch["photo_uri"].to_pylist(), batch["face_index"].to_pylist(), strict=True)
         first = heapq.nsmallest(most, (*first, *keys))
     if not first:
         return []
     named = ", ".join("'{}'".format(uri.replace("'", "''")) for uri in sorted({uri for uri, _ in first}))
-    batches = _scan(labels, tables.LABELS.names, f"{is_labelled} AND photo_uri IN ({named})")
+    batches = table.scan(labels, tables.LABELS.names, f"{is_labelled} AND photo_uri IN ({named})")
     rows = [row for batch in batches for row in batch.to_pylist()]
     chosen = set(first)
     key = itemgetter("photo_uri", "face_index")
@@ -121,7 +115,7 @@ def _thumbnails(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], str]
 def _photograph(uri: str, expected_id: str, pool: DecodePool) -> Photograph | None:
     try:
         data = storage.read(uri)
-    except storage.ObjectGone:
+    except ObjectFailed:
         return None
     if photo_id(data) != expected_id:
         return None

@@ -32,8 +32,8 @@ RESULTS = pa.schema(
 )
 """What leaves the engine: two rows a face, one for each question, and one a photograph without a face.
 
-`known` is as in faces.FACES, on the rows of EXPLAIN and of photographs; `question` is empty without a face;
-`label_logprobs` is JSON, expression to log probability; `error` is empty where the engine answered.
+`known` is as in faces.FOUND_FACES, on the rows of EXPLAIN and of photographs; `question` is empty without
+a face; `label_logprobs` is JSON, expression to log probability; `error` is empty where the engine answered.
 """
 
 
@@ -56,6 +56,10 @@ class Gathering:
         self._missing = dict(num_photographs)
         self._photos: dict[str, dict[str, _Photo]] = defaultdict(dict)
         self._temperature = temperature
+        self.num_photographs = 0
+        """Photographs that are whole, also of shards that are not."""
+        self.num_faces = 0
+        """The faces that were found in them."""
 
     @property
     def num_unfinished(self) -> int:
@@ -74,7 +78,10 @@ class Gathering:
         if photo.is_whole:
             return None
         photo.results[result["face_index"], result["question"]] = result
-        self._missing[shard] -= photo.is_whole
+        if photo.is_whole:
+            self._missing[shard] -= 1
+            self.num_photographs += 1
+            self.num_faces += photo.num_faces
         if self._missing[shard]:
             return None
         del self._missing[shard]
@@ -94,11 +101,11 @@ def _rows(photos: Mapping[str, _Photo], temperature: float) -> list[Row]:
 
 def _photo_rows(photo: _Photo, temperature: float) -> list[Row]:
     if not photo.num_faces:
-        known = _known(photo)
+        known = {**_known(photo), "num_faces": 0}
         return [photograph_row(known, Reject(known["reject"]) if "reject" in known else None)]
     return [
         label_face(
-            json.loads(photo.results[face, EXPLAIN]["known"]),
+            {**json.loads(photo.results[face, EXPLAIN]["known"]), "num_faces": photo.num_faces},
             _answer(photo.results[face, EXPLAIN], photo.results[face, LABEL]),
             temperature=temperature,
         )

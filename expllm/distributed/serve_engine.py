@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -18,13 +19,15 @@ from expllm.config import LabelConfig
 from expllm.distributed import cluster
 from expllm.distributed.encode import features_of, hints_of
 from expllm.distributed.results import EXPLAIN, LABEL, RESULTS
-from expllm.errors import CallerError
+from expllm.errors import CallerError, RunError
 from expllm.labels import Answer
 
 APPLICATION = "expllm-engine"
 """The Serve application that holds the engines; a running one is used as it is."""
+_PASSING = (ApplicationStatus.NOT_STARTED, ApplicationStatus.DEPLOYING, ApplicationStatus.DELETING)
 _BATCH = 64
-_START_TIMEOUT_S = 600
+_START_TIMEOUT_S = 1800
+"""Longest wait for an engine that someone else has started; a large model loads for minutes."""
 _IN_FLIGHT = 64
 """Faces that one replica is asked about at once."""
 
@@ -40,8 +43,15 @@ class ServedEngine:
         self._model_id = checkpoint.model_id
         self._engine = Engine(checkpoint, **engine_kwargs)
 
-    async def explain(self, features: np.ndarray, hints: dict[str, float | None] | None) -> Answer:
-        """Answer both questions about one face; features are num_tokens x width."""
+    async def explain(
+        self, features: np.ndarray, hints: dict[str, float | None] | None, model_id: str
+    ) -> Answer:
+        """Answer both questions about one face; features are num_tokens x width.
+
+        Raises:
+            RunError: the caller asks another model than this one.
+        """
+        check_model(self._model_id, model_id)
         return await self._engine.explain(features, hints)
 
     def model_id(self) -> str:
@@ -49,13 +59,29 @@ class ServedEngine:
         return self._model_id
 
 
+def check_model(served: str, asked: str) -> None:
+    """Refuse to answer for another model: the application was replaced while its caller went on.
+
+    Raises:
+        RunError: the two differ.
+    """
+    if served != asked:
+        raise RunError(
+            f"the Serve application {APPLICATION} was replaced and answers with model {served} now, "
+            f"not {asked}: start again when it is free"
+        )
+
+
 def start_engine(config: LabelConfig, model_id: str) -> None:
     """Have the engine's application running: jobs and the HTTP service share it.
 
+    One that runs or starts already is never replaced, whatever its model; one that failed to start is.
+
     Raises:
         CallerError: the running application serves another model.
+        RunError: someone else's start of the application does not end.
     """
-    if not _is_running():
+    if _settled() in (None, ApplicationStatus.DEPLOY_FAILED):
         serve.start(proxy_location="Disabled")  # a Serve that runs already stays as it is
         serve.run(_engine_app(config), name=APPLICATION, route_prefix=None)
     served = engine().model_id.remote().result(timeout_s=_START_TIMEOUT_S)
@@ -67,19 +93,47 @@ def start_engine(config: LabelConfig, model_id: str) -> None:
 
 
 def engine() -> DeploymentHandle:
-    """The running engine: `.explain.remote(features, hints)` gives an Answer."""
+    """The application's handle, to be given to `ask`."""
     return serve.get_app_handle(APPLICATION)
 
 
-def _is_running() -> bool:
-    found = serve.status().applications.get(APPLICATION)
-    return found is not None and found.status == ApplicationStatus.RUNNING
+async def ask(
+    handle: DeploymentHandle, features: np.ndarray, hints: dict[str, float | None] | None, model_id: str
+) -> Answer:
+    """Ask the running engine about one face, and only the model that is meant.
+
+    Raises:
+        RunError: another model has taken its place.
+        RayTaskError: the engine failed on this face.
+    """
+    try:
+        answer: Answer = await handle.explain.remote(features, hints, model_id)
+    except RayTaskError as error:
+        if isinstance(error.cause, RunError):
+            raise error.cause from None
+        raise
+    return answer
+
+
+def _settled() -> ApplicationStatus | None:
+    """The application's status, waiting while it comes or goes; None where there is none."""
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while True:
+        found = serve.status().applications.get(APPLICATION)
+        if found is None or found.status not in _PASSING:
+            return found and found.status
+        if time.monotonic() > deadline:
+            raise RunError(
+                f"the Serve application {APPLICATION} is {found.status.value} for {_START_TIMEOUT_S} s: "
+                "see Ray's logs, or delete the application"
+            )
+        time.sleep(1)
 
 
 def _engine_app(config: LabelConfig) -> serve.Application:
     """The application as a configuration wants it, scaled between one replica and `engine_workers`."""
     deployment = serve.deployment(ServedEngine, max_ongoing_requests=_IN_FLIGHT)
-    environment = {"env_vars": cluster.ENGINE_ENVIRONMENT}
+    environment = {"env_vars": cluster.engine_environment(config)}
     options = {"num_cpus": 1, "num_gpus": config.engine_gpus, "runtime_env": environment}
     scaling = {
         "min_replicas": 1,
@@ -95,11 +149,12 @@ def answer_by_serve(encoded: Dataset, model_id: str, config: LabelConfig) -> Dat
 
     Raises:
         CallerError: the running application serves another model.
+        RunError: someone else's start of the application does not end.
     """
     start_engine(config, model_id)
     return encoded.map_batches(
         AskServe,
-        fn_constructor_args=(config.hints,),
+        fn_constructor_args=(config.hints, model_id),
         batch_size=_BATCH,
         batch_format="pyarrow",
         compute=ActorPoolStrategy(size=1),
@@ -109,10 +164,14 @@ def answer_by_serve(encoded: Dataset, model_id: str, config: LabelConfig) -> Dat
 
 
 class AskServe:
-    """Asks the running application about a batch of faces at once; a face that fails fails alone."""
+    """Asks the running application about a batch of faces at once.
 
-    def __init__(self, has_hints: bool) -> None:
+    A face that fails fails alone; another model in the engine's place ends the run.
+    """
+
+    def __init__(self, has_hints: bool, model_id: str) -> None:
         self._engine = engine()
+        self._model_id = model_id
         self._hints = partial(hints_of, are_given=has_hints)
 
     async def __call__(self, encoded: pa.Table) -> pa.Table:
@@ -126,7 +185,7 @@ class AskServe:
         if not row["num_faces"]:
             return [empty]
         try:
-            answer = await self._engine.explain.remote(features_of(row), self._hints(row))
+            answer = await ask(self._engine, features_of(row), self._hints(row), self._model_id)
         except RayTaskError as error:
             name = type(error.cause).__name__
             return [{**empty, "question": question, "error": name} for question in (EXPLAIN, LABEL)]

@@ -11,22 +11,12 @@ from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import boto3
-import pyarrow.fs as pafs
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    EndpointConnectionError,
-    IncompleteReadError,
-    NoCredentialsError,
-    ReadTimeoutError,
-    ResponseStreamingError,
-)
+from botocore.exceptions import BotoCoreError
 
+from expllm.distributed.store_errors import BROKEN_OFF, ObjectGone, naming
 from expllm.errors import CallerError, RunError
 
-_GONE = frozenset({"404", "NoSuchKey", "NotFound", "InvalidObjectState"})
-_DENIED = frozenset({"401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"})
 _READ_ATTEMPTS = 3
 """Tries of a GET whose body breaks off; the client itself retries only until the body begins."""
 
@@ -42,10 +32,6 @@ class StoredObject:
     uri: str
     etag: str
     size_bytes: int
-
-
-class ObjectGone(Exception):
-    """The store answers, and says that it has no such object (or that the file cannot be read)."""
 
 
 def is_s3(uri: str) -> bool:
@@ -81,6 +67,13 @@ def local_uri(path: Path) -> str:
     return absolute
 
 
+def _object(uri: str) -> tuple[str, str]:
+    bucket, key = bucket_and_key(uri)
+    if not key:
+        raise CallerError(f"{uri}: names a bucket and no object; write s3://bucket/key")
+    return bucket, key
+
+
 @cache
 def session() -> boto3.Session:
     """One session a process: endpoint, region and credentials as the AWS settings say."""
@@ -89,10 +82,20 @@ def session() -> boto3.Session:
 
 @cache
 def client() -> Any:
-    """One S3 client a process."""
+    """One S3 client a process.
+
+    Raises:
+        CallerError: the AWS settings make no sense.
+    """
     retries = {"mode": "adaptive", "total_max_attempts": 8}
     config = Config(retries=retries, connect_timeout=5, read_timeout=60, max_pool_connections=64)
-    return session().client("s3", config=config)
+    try:
+        return session().client("s3", config=config)
+    except (BotoCoreError, ValueError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise CallerError(
+            f"S3: {reason}; check AWS_PROFILE, AWS_REGION and AWS_ENDPOINT_URL (http://host:port)"
+        ) from error
 
 
 def list_objects(prefix: str) -> Iterator[StoredObject]:
@@ -115,7 +118,7 @@ def stat(uri: str) -> StoredObject | None:
     """Ask for one object's tag and size; None where there is no such object."""
     if not is_s3(uri):
         return _stat_file(uri)
-    bucket, key = bucket_and_key(uri)
+    bucket, key = _object(uri)
     try:
         with naming(uri):
             found = client().head_object(Bucket=bucket, Key=key)
@@ -128,47 +131,83 @@ def _stat_file(uri: str) -> StoredObject | None:
     path = local_path(uri)
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # the second: a name that no file can have
         return None
     if not path.is_file():
         return None
     return StoredObject(uri, f"{status.st_size:x}-{status.st_mtime_ns:x}", status.st_size)
 
 
+def check_readable(uri: str) -> None:
+    """Ask the store for an object and leave its bytes there; raises as `read` does."""
+    if not is_s3(uri):
+        if _stat_file(uri) is None:
+            raise ObjectGone.at(uri)
+        return
+    bucket, key = _object(uri)
+    with naming(uri):
+        client().get_object(Bucket=bucket, Key=key)["Body"].close()
+
+
 def read(uri: str) -> bytes:
     """Read an object's bytes.
 
     Raises:
-        ObjectGone: this one object cannot be read. A store that cannot be reached raises CallerError.
+        ObjectFailed: this one object cannot be read. A store that cannot be reached raises CallerError.
     """
     if not is_s3(uri):
-        try:
-            return local_path(uri).read_bytes()
-        except OSError as error:
-            raise ObjectGone(uri) from error
-    bucket, key = bucket_and_key(uri)
+        return _read_file(uri)
+    bucket, key = _object(uri)
     with naming(uri):
         for attempt in range(_READ_ATTEMPTS):
             try:
                 return bytes(client().get_object(Bucket=bucket, Key=key)["Body"].read())
-            except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
+            except BROKEN_OFF:
                 if attempt == _READ_ATTEMPTS - 1:
                     raise
     raise AssertionError("every attempt returns or raises")
 
 
+def _read_file(uri: str) -> bytes:
+    if _stat_file(uri) is None:  # a pipe, for one, would be waited for
+        raise ObjectGone.at(uri)
+    try:
+        return local_path(uri).read_bytes()
+    except OSError as error:
+        raise ObjectGone.at(uri) from error
+
+
 def write(uri: str, data: bytes) -> None:
-    """Write an object whole or not at all."""
+    """Write an object whole or not at all.
+
+    Raises:
+        CallerError: it may not be written, or there is no room for it.
+    """
     if is_s3(uri):
-        bucket, key = bucket_and_key(uri)
+        bucket, key = _object(uri)
         with naming(uri):
             client().put_object(Bucket=bucket, Key=key, Body=data)
         return
-    path = local_path(uri)
+    with _naming_output(uri):
+        _write_file(local_path(uri), data)
+
+
+def _write_file(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid4().hex}")
-    partial.write_bytes(data)
-    partial.replace(path)
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _naming_output(output: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CallerError(f"{output}: cannot be written ({error.strerror}); name a place that can") from error
 
 
 def delete(uri: str) -> None:
@@ -176,7 +215,7 @@ def delete(uri: str) -> None:
     if not is_s3(uri):
         local_path(uri).unlink(missing_ok=True)
         return
-    bucket, key = bucket_and_key(uri)
+    bucket, key = _object(uri)
     with naming(uri):
         client().delete_object(Bucket=bucket, Key=key)
 
@@ -192,97 +231,10 @@ def children(folder: str) -> list[StoredObject]:
 def check_writable(output: str) -> None:
     """Refuse an output that cannot be written, before any work, by writing and deleting an empty object."""
     probe = join(output, f".expllm-probe-{uuid4().hex}")
-    try:
+    if is_s3(output):
         write(probe, b"")
         delete(probe)
-    except (OSError, ObjectGone) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no such bucket"
-        raise CallerError(f"{output}: cannot be written ({reason}); name a folder that can") from error
-
-
-def filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
-    """The Arrow filesystem of a URI and the path on it, for streaming reads."""
-    if not is_s3(uri):
-        return pafs.LocalFileSystem(), str(local_path(uri))
-    settings = _settings()
-    scheme, _, endpoint = settings.endpoint.rpartition("://")
-    return (
-        pafs.S3FileSystem(
-            access_key=settings.access_key,
-            secret_key=settings.secret_key,
-            session_token=settings.session_token,
-            region=settings.region,
-            endpoint_override=endpoint or None,
-            scheme=scheme or "https",
-        ),
-        uri.removeprefix("s3://"),
-    )
-
-
-def delta_options(uri: str) -> dict[str, str]:
-    """What delta-rs needs to see the same store as the client; ask again for each use, credentials expire."""
-    if not is_s3(uri):
-        return {}
-    settings = _settings()
-    options = {
-        "AWS_ACCESS_KEY_ID": settings.access_key,
-        "AWS_SECRET_ACCESS_KEY": settings.secret_key,
-        "AWS_SESSION_TOKEN": settings.session_token,
-        "AWS_REGION": settings.region,
-        "AWS_ENDPOINT_URL": settings.endpoint,
-        "AWS_ALLOW_HTTP": "true" if settings.endpoint.startswith("http://") else None,
-        "conditional_put": "etag",
-    }
-    return {key: value for key, value in options.items() if value}
-
-
-@dataclass(frozen=True)
-class _Settings:
-    endpoint: str
-    """Empty for AWS itself."""
-    region: str
-    access_key: str | None
-    secret_key: str | None
-    session_token: str | None
-
-
-def _settings() -> _Settings:
-    endpoint = client().meta.endpoint_url
-    held = session().get_credentials()
-    if held is None:
-        raise CallerError("S3: no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
-    frozen = held.get_frozen_credentials()
-    return _Settings(
-        endpoint="" if endpoint.endswith("amazonaws.com") else endpoint,
-        region=client().meta.region_name or "us-east-1",
-        access_key=frozen.access_key,
-        secret_key=frozen.secret_key,
-        session_token=frozen.token,
-    )
-
-
-@contextmanager
-def naming(uri: str) -> Iterator[None]:
-    """Turn the S3 client's errors into one line that names the URI and the cause."""
-    try:
-        yield
-    except NoCredentialsError as error:
-        raise CallerError(
-            f"{uri}: no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        ) from error
-    except EndpointConnectionError as error:
-        raise CallerError(f"{uri}: cannot connect to the store; check AWS_ENDPOINT_URL") from error
-    except ClientError as error:
-        raise _named(uri, str(error.response.get("Error", {}).get("Code", ""))) from error
-    except BotoCoreError as error:
-        raise RunError(f"{uri}: the store failed: {type(error).__name__}") from error
-
-
-def _named(uri: str, code: str) -> Exception:
-    if code == "NoSuchBucket":
-        return CallerError(f"{uri}: there is no bucket {bucket_and_key(uri)[0]!r}; check the name")
-    if code in _GONE:
-        return ObjectGone(uri)
-    if code in _DENIED:
-        return CallerError(f"{uri}: access denied ({code}); check the credentials and the bucket's policy")
-    return RunError(f"{uri}: the store answered {code}")
+        return
+    with _naming_output(output):
+        _write_file(local_path(probe), b"")
+        delete(probe)

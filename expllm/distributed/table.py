@@ -1,18 +1,27 @@
 """OUTPUT/labels: the Delta table, and commits that land exactly once."""
 
+import re
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from expllm.distributed import storage
+from expllm.distributed.delta_options import delta_options
 from expllm.errors import RunError
 from expllm.tables import LABELS
 
-KEYS = ("photo_uri", "photo_etag", "face_index", "model_id", "prompt_id", "detector", "outcome")
+KEYS = (
+    *("photo_uri", "photo_etag", "face_index", "num_faces"),
+    *("model_id", "prompt_id", "detector"),
+    *("outcome", "reject_reason", "attempts"),
+)
 """What the keys of a table hold: enough to tell what is done, by what, and how it ended."""
+_TROUBLE = (DeltaError, OSError, pa.ArrowException)
+"""What delta-rs raises where the store or the table's files are at fault."""
 _APP = "expllm.label"
 _ATTEMPTS = 4
 # The log keeps the smallest and largest value of each column named here, for good: none that names a
@@ -27,31 +36,58 @@ def uri(output: str) -> str:
 
 def open_table(output: str) -> DeltaTable | None:
     """Open the table as it is now; None where there is none."""
+    with _naming(uri(output)):
+        return _open(output)
+
+
+def _open(output: str) -> DeltaTable | None:
     place = uri(output)
     try:
-        return DeltaTable(place, storage_options=storage.delta_options(place))
+        return DeltaTable(place, storage_options=delta_options(place))
     except TableNotFoundError:
         return None
 
 
 def create(output: str) -> DeltaTable:
-    """Open the table, or make an empty one."""
+    """Open the table, or make an empty one; one from before the newest columns gets them."""
     place = uri(output)
-    DeltaTable.create(
-        place,
-        schema=LABELS,
-        mode="ignore",
-        name="labels",
-        configuration={"delta.dataSkippingStatsColumns": _STATISTICS},
-        storage_options=storage.delta_options(place),
-    )
-    return DeltaTable(place, storage_options=storage.delta_options(place))
+    options = delta_options(place)
+    with _naming(place):
+        DeltaTable.create(
+            place,
+            schema=LABELS,
+            mode="ignore",
+            name="labels",
+            configuration={"delta.dataSkippingStatsColumns": _STATISTICS},
+            storage_options=options,
+        )
+        table = DeltaTable(place, storage_options=options)
+        new = [LABELS.field(name) for name in LABELS.names if name not in _columns(table)]
+        if new:
+            table.alter.add_columns(Schema.from_arrow(pa.schema(new)).fields)
+        return table
+
+
+def scan(table: DeltaTable, columns: Sequence[str], predicate: str | None = None) -> Iterator[pa.Table]:
+    """Stream some columns of the table as LABELS has them; those it does not have yet are null."""
+    schema = pa.schema([LABELS.field(name) for name in columns])
+    held = [name for name in columns if name in _columns(table)]
+    with _naming(table.table_uri):
+        for batch in pa.RecordBatchReader.from_stream(table.scan(columns=held, predicate=predicate)):
+            found = pa.table(batch)  # delta-rs reads strings as views
+            missing = {name: pa.nulls(found.num_rows) for name in columns if name not in held}
+            together = {**{name: found[name] for name in held}, **missing}
+            yield pa.table({name: together[name] for name in columns}).cast(schema)
 
 
 def keys(table: DeltaTable) -> pa.Table:
     """Who is in the table: the columns KEYS of every row."""
-    found = pa.table(table.scan(columns=list(KEYS)))
-    return found.cast(pa.schema([LABELS.field(name) for name in KEYS]))
+    empty = pa.schema([LABELS.field(name) for name in KEYS]).empty_table()
+    return pa.concat_tables([empty, *scan(table, KEYS)])
+
+
+def _columns(table: DeltaTable) -> set[str]:
+    return {field.name for field in table.schema().fields}
 
 
 class Committer:
@@ -74,22 +110,26 @@ class Committer:
         """
         version = max(time.time_ns(), self._version + 1)
         for attempt in range(_ATTEMPTS):
-            table = open_table(self._output)
-            if table is None:
-                raise RunError(f"{uri(self._output)}: the table was removed during the run; run again")
-            landed = table.transaction_version(_APP) or 0
-            if landed == version:
-                break
-            if landed != self._version:
-                raise RunError(f"{self._output}: another run is adding labels; run again when it is done")
             try:
-                _write(table, rows, replaced, version, metadata)
+                self._commit_once(rows, replaced, version, metadata)
                 break
-            except (CommitFailedError, DeltaError, OSError) as error:
+            except _TROUBLE as error:
                 if attempt == _ATTEMPTS - 1:
-                    raise RunError(f"{uri(self._output)}: the commit failed: {_first_line(error)}") from error
+                    raise RunError(f"{uri(self._output)}: the commit failed: {_one_line(error)}") from error
                 time.sleep(2**attempt)
         self._version = version
+
+    def _commit_once(
+        self, rows: pa.Table, replaced: Collection[str], version: int, metadata: dict[str, str]
+    ) -> None:
+        table = _open(self._output)
+        if table is None:
+            raise RunError(f"{uri(self._output)}: the table was removed during the run; run again")
+        landed = table.transaction_version(_APP) or 0
+        if landed not in (self._version, version):
+            raise RunError(f"{self._output}: another run is adding labels; run again when it is done")
+        if landed != version:
+            _write(table, rows, replaced, version, metadata)
 
 
 def _write(
@@ -118,5 +158,16 @@ def _with_old(rows: pa.Table, replaced: Collection[str]) -> pa.Table:
     return pa.concat_tables([old, rows]).append_column("is_old", is_old)
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+@contextmanager
+def _naming(place: str) -> Iterator[None]:
+    """Turn delta-rs' errors into one line that names the table."""
+    try:
+        yield
+    except _TROUBLE as error:
+        raise RunError(f"{place}: the table cannot be read: {_one_line(error)}") from error
+
+
+def _one_line(error: BaseException) -> str:
+    """The first line of a message, with the causes that delta-rs draws below it as a tree of arrows."""
+    text = re.sub(r"\x1b\[\d+m", "", str(error))
+    return re.sub(r"\s*\n\s*↳\s*", ": ", text).split("\n")[0] or type(error).__name__

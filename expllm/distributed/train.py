@@ -5,49 +5,47 @@ from typing import Any
 
 import ray.train
 import torch
-from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
 from transformers import AutoTokenizer
 
 from expllm.action_units import Estimator
 from expllm.config import TrainConfig
-from expllm.distributed import cluster
-from expllm.errors import CallerError
+from expllm.distributed import cluster, training_progress
+from expllm.distributed.training_settings import STEPS, checked
 from expllm.models import assembly, dataset
 from expllm.models.architecture import ExpllmForConditionalGeneration
 from expllm.models.checkpoint import resolve
 from expllm.models.finetuning import Explainer, ExplainTask, lora_config
 from expllm.models.training import Metrics, Schedule, Workers, train
 
-STEPS = "steps"
 MODEL = "model"
 
 
 def run(config: TrainConfig) -> Path:
-    """Fine-tune as configured and name the folder of the trained model.
+    """Fine-tune as configured, tell the progress on stderr, and name the folder of the trained model.
 
     Workers that are lost start again from the newest checkpoint in OUTPUT/steps.
 
     Raises:
-        CallerError: the model, the faces or the output are not there.
+        CallerError: the model, the faces or the output are not there or do not fit; nothing was trained.
+        RunError: the workers failed more often than `max_failures`.
     """
-    resolve(config.model)
-    output = Path(config.output).resolve()
-    if not Path(config.faces).is_dir():
-        raise CallerError(f"{config.faces}: there is no such folder of prepared faces; check `faces`")
-    output.mkdir(parents=True, exist_ok=True)
-    settings = config.model_copy(update={"output": str(output), "faces": str(Path(config.faces).resolve())})
-    with cluster.connected(), cluster.naming():
+    settings = checked(config)
+    with cluster.connected(), cluster.naming(TrainingFailedError), training_progress.shown(config) as told:
         TorchTrainer(
             _work,
             train_loop_config=settings.model_dump(),
             torch_config=TorchConfig(backend="nccl" if config.use_gpu else "gloo"),
             scaling_config=ScalingConfig(num_workers=config.workers, use_gpu=config.use_gpu),
             run_config=RunConfig(
-                name="ray", storage_path=str(output), failure_config=FailureConfig(config.max_failures)
+                name="ray",
+                storage_path=settings.output,
+                failure_config=FailureConfig(config.max_failures),
+                callbacks=[told],
             ),
         ).fit()
-    return output / MODEL
+    return Path(settings.output) / MODEL
 
 
 def _work(settings: dict[str, Any]) -> None:

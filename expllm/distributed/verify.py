@@ -1,5 +1,6 @@
 """Sealed manifests and the table -> whether every photograph is accounted for exactly once."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -7,7 +8,7 @@ import pyarrow.compute as pc
 
 from expllm.distributed import manifest, table
 from expllm.errors import CallerError, RunError
-from expllm.manifest import pending
+from expllm.manifest import pending, whole
 
 _SHOWN = 3
 
@@ -26,16 +27,20 @@ def verify(output: str) -> Verified:
 
     Raises:
         CallerError: there is no run to verify.
-        RunError: a photograph is missing, stale, unlisted or there twice; the line names the first few.
+        RunError: a photograph is missing, stale, unlisted or there twice, or the row of one of its faces is;
+            the line names the first few.
     """
     promised = manifest.promised(output)
     labels = table.open_table(output)
     if labels is None or not manifest.seals(output):
         raise CallerError(f"{output}: no labels are here; run `expllm label INPUT {output}` first")
     found = table.keys(labels)
-    _refuse("not labelled yet", pending(promised, found)["photo_uri"], "run `expllm label` again")
-    _refuse("stale or in no manifest", _unlisted(found, promised), "run `expllm label` again")
-    _refuse("there more than once", _repeated(found), "restore an earlier version of the table")
+    again = "run `expllm label` again, with the same INPUT"
+    _refuse("not labelled yet", set(pending(promised, found)["photo_uri"].to_pylist()), again)
+    _refuse("stale or in no manifest", set(_unlisted(found, promised).to_pylist()), again)
+    lacking, repeated = _misnumbered(found)
+    _refuse("without the row of a face", lacking, again)
+    _refuse("there more than once", repeated, again)
     outcomes = {row["values"]: row["counts"] for row in pc.value_counts(found["outcome"]).to_pylist()}
     return Verified(
         num_photographs=promised.num_rows,
@@ -49,19 +54,23 @@ def _unlisted(found: pa.Table, promised: pa.Table) -> pa.ChunkedArray:
     return found.select(key).join(promised.select(key), keys=key, join_type="left anti")["photo_uri"]
 
 
-def _repeated(found: pa.Table) -> pa.ChunkedArray:
-    """Photographs with one face number twice, or with a row for "no face" beside others."""
-    numbered = found.group_by(["photo_uri", "face_index"]).aggregate([([], "count_all")])
-    twice = numbered.filter(pc.greater(numbered["count_all"], 1))["photo_uri"]
-    photo = found.group_by("photo_uri").aggregate([([], "count_all"), ("face_index", "count")])
-    faceless = pc.and_(
-        pc.greater(photo["count_all"], 1), pc.less(photo["face_index_count"], photo["count_all"])
-    )
-    return pa.chunked_array([*twice.chunks, *photo.filter(faceless)["photo_uri"].chunks], type=pa.string())
+def _misnumbered(found: pa.Table) -> tuple[set[str], set[str]]:
+    """Photographs that lack faces, with the faces' numbers, and those with a row too many."""
+    key = ["photo_uri"]
+    broken = found.join(whole(found).select(key), keys=key, join_type="left anti")
+    due: dict[str, int] = {}
+    present: dict[str, set[int]] = defaultdict(set)
+    for row in broken.select(["photo_uri", "face_index", "num_faces"]).to_pylist():
+        uri, face, faces = row.values()
+        present[uri] |= set() if face is None else {face}
+        due[uri] = max(due.get(uri, 0), faces or 0, max(present[uri], default=-1) + 1)
+    missing = {uri: sorted(set(range(count)) - present[uri]) for uri, count in due.items()}
+    lacking = {f"{uri} (face {', '.join(map(str, faces))})" for uri, faces in missing.items() if faces}
+    return lacking, {uri for uri, faces in missing.items() if not faces}
 
 
-def _refuse(what: str, uris: pa.ChunkedArray, remedy: str) -> None:
-    names = sorted(set(uris.to_pylist()))
+def _refuse(what: str, photographs: set[str], remedy: str) -> None:
+    names = sorted(photographs)
     if names:
         shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
         raise RunError(f"{len(names)} photographs are {what}: {shown}; {remedy}")

@@ -15,6 +15,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 from transformers.initialization import no_init_weights
+from transformers.utils.logging import disable_progress_bar
 
 from expllm.models import base
 from expllm.models.architecture import (
@@ -28,7 +29,7 @@ from expllm.models.preprocessing import Preprocessing
 CONFIG, PREPROCESSING, CARD = "config.json", "preprocessing.json", "card.json"
 ENCODER, PROJECTOR, ADAPTER = "encoder.safetensors", "projector.safetensors", "adapter.safetensors"
 PARTS = (CONFIG, PREPROCESSING, ENCODER, PROJECTOR, ADAPTER)
-"""What makes a bundled model; its card only describes it."""
+"""What makes a bundled model, beside the temperature on its card."""
 
 
 def new_model(
@@ -116,6 +117,7 @@ def save_assembled(
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
     )
+    disable_progress_bar()
     model.to(torch.bfloat16).save_pretrained(folder)
     processor(tokenizer, model.config, preprocessing).save_pretrained(folder)
     preprocessing.write(folder / PREPROCESSING)

@@ -2,23 +2,25 @@
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import uuid
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from expllm.errors import CallerError
 from expllm.models.architecture import ARCHITECTURE
-from expllm.models.preprocessing import Preprocessing
+from expllm.models.preprocessing import Preprocessing, read_object
 
 BUNDLES = Path(__file__).parent.parent / "data"
 NAMES = ("expllm-135m",)
 """The models that come with the package."""
 
 _CARD, _CONFIG, _PREPROCESSING, _DIGESTS = "card.json", "config.json", "preprocessing.json", "sha256.json"
+_DECISIVE = (_PREPROCESSING, "tokenizer.json")
+"""What makes a model's answers beside its weights, its config.json and the card's temperature."""
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 _LAYOUT = 1
 """Raised when the assembled folder of the same bundle would differ."""
@@ -38,7 +40,7 @@ class Checkpoint:
     @property
     def temperature(self) -> float:
         """What label scores are divided by to be calibrated."""
-        return float(self.card.get("temperature", 1.0))  # type: ignore[arg-type]
+        return _temperature(self.card)
 
 
 @cache
@@ -59,21 +61,24 @@ def resolve(model: str) -> Checkpoint:
             f"no model {model!r}: give one of {', '.join(NAMES)}, or a folder with a config.json"
         )
     check(folder)
-    digests = {file.name: _sha256(file) for file in _weights(folder)}
-    config = json.loads((folder / _CONFIG).read_text())
+    files = [*_weights(folder), *(folder / name for name in _DECISIVE if (folder / name).exists())]
+    digests = {file.name: _sha256(file) for file in files}
+    config, card = read_object(folder / _CONFIG), _card(folder)
     return Checkpoint(
         path=folder.resolve(),
-        name=folder.name,
-        model_id=_short_hash(
-            json.dumps([digests, config, _texts(folder, (_PREPROCESSING, "tokenizer.json"))])
-        ),
-        preprocessing=_preprocessing(folder, config),
-        card=json.loads((folder / _CARD).read_text()) if (folder / _CARD).exists() else {},
+        name=folder.resolve().name,
+        model_id=_short_hash(json.dumps([digests, config, _temperature(card)])),
+        preprocessing=_preprocessing(folder),
+        card=card,
     )
 
 
 def check(folder: Path) -> None:
-    """Refuse a folder that holds pickled weights or code, or a model of another architecture."""
+    """Refuse a folder that holds pickled weights or code, or a model of another architecture.
+
+    Raises:
+        CallerError: so it is, or its config.json lacks a part of the model.
+    """
     pickles = sorted(file.name for file in folder.iterdir() if file.suffix in _PICKLES)
     if pickles:
         raise CallerError(
@@ -82,9 +87,13 @@ def check(folder: Path) -> None:
     for file in sorted(folder.glob("*.json")):
         if '"auto_map"' in file.read_text(encoding="utf-8", errors="replace"):
             raise CallerError(f"{folder}: {file.name} asks for code of its own (auto_map): remove that field")
-    architectures = json.loads((folder / _CONFIG).read_text()).get("architectures")
+    config = read_object(folder / _CONFIG)
+    architectures = config.get("architectures")
     if architectures != [ARCHITECTURE]:
         raise CallerError(f"{folder}: the architecture is {architectures}, not {ARCHITECTURE}")
+    for part in ("vision_config", "text_config"):
+        if not isinstance(config.get(part), dict):
+            raise CallerError(f"{folder / _CONFIG}: the field {part!r} is missing or no object")
     if not _weights(folder):
         raise CallerError(f"{folder} holds no .safetensors file")
 
@@ -93,12 +102,33 @@ def _weights(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.safetensors"))
 
 
-def _preprocessing(folder: Path, config: dict[str, object]) -> Preprocessing:
-    if (folder / _PREPROCESSING).exists():
-        return Preprocessing.read(folder / _PREPROCESSING)
-    raise CallerError(
-        f"{folder} holds no {_PREPROCESSING}: say there how crops are made (see docs/models.md)"
-    )
+def _preprocessing(folder: Path) -> Preprocessing:
+    file = folder / _PREPROCESSING
+    if not file.exists():
+        raise CallerError(
+            f"{folder} holds no {_PREPROCESSING}: say there how crops are made (see docs/models.md)"
+        )
+    asked, made = Preprocessing.read(file), Preprocessing()
+    for name in ("crop", "size_px", "decoder"):
+        if getattr(asked, name) != getattr(made, name):
+            raise CallerError(
+                f"{file}: {name} is {getattr(asked, name)!r}, and this version makes only "
+                f"{getattr(made, name)!r}: use a model trained on such crops"
+            )
+    return asked
+
+
+def _card(folder: Path) -> dict[str, object]:
+    card = read_object(folder / _CARD) if (folder / _CARD).exists() else {}
+    temperature = card.get("temperature", 1.0)
+    is_number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
+    if not is_number or not 0 < temperature < math.inf:
+        raise CallerError(f"{folder / _CARD}: temperature must be a number above 0, not {temperature!r}")
+    return card
+
+
+def _temperature(card: dict[str, object]) -> float:
+    return float(card.get("temperature", 1.0))  # type: ignore[arg-type]
 
 
 def _bundled(name: str) -> Checkpoint:
@@ -108,32 +138,40 @@ def _bundled(name: str) -> Checkpoint:
     if not (bundle / assembly.CONFIG).exists():
         raise CallerError(f"the model {name} is not in this installation: train it with jobs.train_default")
     parts = {part: _sha256(bundle / part) for part in assembly.PARTS}
-    model_id = _short_hash(json.dumps([_LAYOUT, parts, base.SHA256]))
+    card, preprocessing = _card(bundle), _preprocessing(bundle)
+    model_id = _short_hash(json.dumps([_LAYOUT, parts, base.SHA256, _temperature(card)]))
     path = _cache() / f"{name}-{model_id}"
     if not _is_whole(path):
-        _assemble(bundle, path)
-    card = json.loads((bundle / _CARD).read_text())
-    return Checkpoint(path, name, model_id, Preprocessing.read(bundle / _PREPROCESSING), card)
+        _assemble(bundle, path, preprocessing, card)
+    return Checkpoint(path, name, model_id, preprocessing, card)
 
 
 def _cache() -> Path:
     chosen = os.environ.get("EXPLLM_CACHE")
-    return Path(chosen) if chosen else Path.home() / ".cache" / "expllm"
+    try:
+        return Path(chosen) if chosen else Path.home() / ".cache" / "expllm"
+    except RuntimeError as error:
+        raise CallerError("there is no home folder: set EXPLLM_CACHE to a folder for models") from error
 
 
 def _is_whole(path: Path) -> bool:
-    if not (path / _DIGESTS).exists():
+    try:
+        digests = read_object(path / _DIGESTS)
+    except CallerError:
         return False
-    digests = json.loads((path / _DIGESTS).read_text())
     return all((path / n).exists() and _sha256(path / n) == digest for n, digest in digests.items())
 
 
-def _assemble(bundle: Path, path: Path) -> None:
+def _assemble(bundle: Path, path: Path, preprocessing: Preprocessing, card: dict[str, object]) -> None:
     from expllm.models import assembly, base
 
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    card = json.loads((bundle / _CARD).read_text())
-    preprocessing = Preprocessing.read(bundle / _PREPROCESSING)
+    try:
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise CallerError(
+            f"{path.parent}: cannot be written ({error.strerror}); set EXPLLM_CACHE to a folder that can"
+        ) from error
     try:
         tokenizer = base.tokenizer()
         assembly.save_assembled(partial, assembly.assemble(bundle, tokenizer), tokenizer, preprocessing, card)
@@ -154,10 +192,6 @@ def _publish(partial: Path, path: Path) -> None:
     except OSError:
         if not _is_whole(path):
             raise
-
-
-def _texts(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    return {name: (folder / name).read_text() for name in names if (folder / name).exists()}
 
 
 def _sha256(file: Path) -> str:

@@ -4,7 +4,6 @@ A decoder reads hostile bytes, so nothing it sends is unpickled: a reply is one 
 """
 
 import json
-import math
 import os
 import queue
 import resource
@@ -27,6 +26,7 @@ from expllm.photographs import Photograph
 MEMORY_BYTES = 2 * 1024**3
 """What a decoder may take beyond what it holds at its start."""
 _LENGTH_BYTES = 8
+_LONGEST_REPLY_BYTES = 256
 
 
 class DecodePool:
@@ -57,7 +57,7 @@ class DecodePool:
             if decoder is None or decoder.has_ended:
                 decoder = _Decoder(self._memory_bytes)
             return decoder.decode(data, self._timeout_s)
-        except (OSError, EOFError):
+        except (OSError, EOFError, ValueError):
             if decoder is not None:
                 decoder.close()
             decoder = None
@@ -106,6 +106,7 @@ class _Decoder:
 
         Raises:
             OSError, EOFError: The process ended or was ended.
+            ValueError: It sent what no decoder of ours would send.
         """
         with self._killed_after(timeout_s):
             self._requests.write(len(data).to_bytes(_LENGTH_BYTES, "little"))
@@ -143,25 +144,37 @@ class _Decoder:
 
 
 def _receive(replies: IO[bytes]) -> Photograph | Reject:
-    line = replies.readline()
+    line = replies.readline(_LONGEST_REPLY_BYTES)
     if not line:
         raise EOFError
     reply = json.loads(line)
-    if "reject" in reply:
-        return Reject(reply["reject"])
-    data = replies.read(math.prod(reply["shape"]))
-    if len(data) < math.prod(reply["shape"]):
+    if isinstance(reply, str):
+        return Reject(reply)
+    rows, columns, height_px, width_px = _sizes(reply)
+    data = replies.read(rows * columns * 3)
+    if len(data) < rows * columns * 3:
         raise EOFError
-    pixels = np.frombuffer(data, np.uint8).reshape(reply["shape"])
-    return Photograph(pixels, reply["width_px"], reply["height_px"])
+    return Photograph(np.frombuffer(data, np.uint8).reshape(rows, columns, 3), width_px, height_px)
+
+
+def _sizes(reply: object) -> list[int]:
+    """The announced height and width, as decoded and in full, if a photograph can have them."""
+    if not isinstance(reply, list) or len(reply) != 4 or not all(type(size) is int for size in reply):
+        raise ValueError("not the sizes of a photograph")
+    rows, columns, height_px, width_px = reply
+    is_possible = 0 < rows <= min(height_px, photographs.LONGEST_PX)
+    is_possible = is_possible and 0 < columns <= min(width_px, photographs.LONGEST_PX)
+    if not is_possible or height_px * width_px > photographs.MAX_PIXELS:
+        raise ValueError("larger than a photograph can be")
+    return reply
 
 
 def _send(outcome: Photograph | Reject, replies: IO[bytes]) -> None:
+    reply: str | list[int]
     if isinstance(outcome, Reject):
-        reply: dict[str, object] = {"reject": outcome}
+        reply = outcome
     else:
-        size = {"width_px": outcome.width_px, "height_px": outcome.height_px}
-        reply = {"shape": outcome.pixels.shape, **size}
+        reply = [*outcome.pixels.shape[:2], outcome.height_px, outcome.width_px]
     replies.write(json.dumps(reply).encode() + b"\n")
     if isinstance(outcome, Photograph):
         replies.write(outcome.pixels.tobytes())

@@ -1,5 +1,6 @@
 """Photographs' bytes -> their faces, measured and cropped: labelling and serving both begin here."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,18 +8,28 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from expllm import faces
+from expllm import action_units, faces
 from expllm.action_units import Estimator
 from expllm.errors import Reject
 from expllm.faces import DetectedFace
+from expllm.models import landmarker
 from expllm.models.decode_pool import DecodePool
 from expllm.models.landmarker import Landmarker
 from expllm.photographs import Photograph, photo_id
 
-DETECTOR = "mediapipe-face-landmarker"
-"""What the table's column `detector` says of faces found here."""
-
 _DECODERS = 2
+
+
+def _digest() -> str:
+    """Short hash over the files that decide which faces are found and what is measured on them."""
+    digest = hashlib.sha256()
+    for file in (landmarker.BUNDLED, action_units.BUNDLED):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:8]
+
+
+DETECTOR = f"mediapipe-face-landmarker-{_digest()}"
+"""What the table's column `detector` says of faces found here; labels of another are refused or replaced."""
 
 
 @dataclass(frozen=True)

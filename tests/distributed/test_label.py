@@ -1,23 +1,27 @@
-"""The whole job over a model of random weights: its texts are gibberish, so faces end as rejected, once."""
+"""The whole job over a small model that knows one answer: every photograph once, however the job ends."""
 
 import io
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from importlib.resources import files
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import ray
 from PIL import Image
 
 from expllm.config import LabelConfig
-from expllm.distributed import label, storage, table
+from expllm.distributed import label, manifest, storage, table
 from expllm.distributed.verify import verify
 from expllm.errors import CallerError, RunError
+from expllm.tables import LABELS, MANIFEST
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -29,12 +33,6 @@ VARYING = {"run_id", "labelled_at"}
 def face(number):
     names = ("01_happiness.jpg", "08_neutral.jpg")
     return files("expllm").joinpath("data", "demo", names[number]).read_bytes()
-
-
-def green():
-    buffer = io.BytesIO()
-    Image.new("RGB", (200, 200), "green").save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def rows(output):
@@ -58,19 +56,46 @@ def job(local_ray, tiny_checkpoint):
     return run
 
 
+def saved(picture, kind, **how):
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **how)
+    return buffer.getvalue()
+
+
+def cmyk(photograph):
+    return saved(Image.open(io.BytesIO(photograph)).convert("CMYK"), "JPEG", quality=92)
+
+
+def huge():
+    """A PNG of a few bytes whose header announces 50,000 x 50,000 pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+
+
+PLAIN = Image.new("RGB", (200, 200), "green")
+ENDS = {
+    "a.jpg": (face(0), "labelled", None),
+    "b.jpg": (face(1), "labelled", None),
+    "copy of a.jpg": (face(0), "labelled", None),
+    "cmyk.jpg": (cmyk(face(0)), "labelled", None),
+    "plain.png": (saved(PLAIN, "PNG"), "no_face", None),
+    "16 bit.png": (saved(Image.new("I;16", (200, 200), 40_000), "PNG"), "no_face", None),
+    "empty.jpg": (b"", "rejected", "empty"),
+    "text.jpg": (b"not a photograph", "rejected", "unknown_format"),
+    "cut.jpg": (face(1)[:3000], "rejected", "truncated"),
+    "moving.webp": (saved(PLAIN, "WEBP", save_all=True, append_images=[Image.new("RGB", (200, 200))]),
+                    "rejected", "animated"),
+    "pixel.png": (saved(Image.new("RGB", (1, 1)), "PNG"), "rejected", "too_small"),
+    "huge.png": (huge(), "rejected", "too_large"),
+}  # fmt: skip
+"""Photographs by name: their bytes, and how they end."""
+
+
 @pytest.fixture(scope="module")
 def source(local_ray):
-    """Six photographs in a bucket: two with a face, a copy of one, and three without use."""
+    """A bucket of photographs, some of no use."""
     prefix = f"s3://photos/in{time.time_ns()}"
-    photographs = {
-        "a.jpg": face(0),
-        "b.jpg": face(1),
-        "copy of a.jpg": face(0),
-        "green.png": green(),
-        "text.jpg": b"not a photograph",
-        "cut.jpg": face(1)[:3000],
-    }
-    for name, data in photographs.items():
+    for name, (data, _, _) in ENDS.items():
         storage.write(f"{prefix}/{name}", data)
     return prefix
 
@@ -85,11 +110,8 @@ def labelled(job, source):
 def test_every_photograph_has_its_row(labelled):
     output, _ = labelled
     ended = {name: (row["outcome"], row["reject_reason"]) for (name, _), row in rows(output).items()}
-    assert ended["green.png"] == ("no_face", None)
-    assert ended["text.jpg"] == ("rejected", "unknown_format")
-    assert ended["cut.jpg"] == ("rejected", "truncated")
-    assert all(ended[name][1] in ("text_truncated", "text_malformed") for name in ("a.jpg", "b.jpg"))
-    assert verify(output).num_photographs == 6
+    assert ended == {name: (outcome, reason) for name, (_, outcome, reason) in ENDS.items()}
+    assert verify(output).num_photographs == len(ENDS)
 
 
 def test_a_copy_is_labelled_with_its_original(labelled):
@@ -108,6 +130,18 @@ def test_a_face_carries_what_was_measured_and_what_it_cost(labelled):
     assert row["face_id"] == f"{row['photo_id']}-0"
 
 
+def test_a_labelled_face_has_its_text_its_scores_and_its_agreement(labelled):
+    row = rows(labelled[0])["a.jpg", 0]
+    assert row["key_observations"] == "strong lip corner puller (happiness)."
+    assert (row["expression"], row["dominant"], row["secondary"]) == ("happiness", "happiness", "surprise")
+    assert row["observations"] == [
+        {"au": 12, "side": "both", "strength": "strong", "associated": ["happiness"]}
+    ]
+    assert sum(row["expression_scores"].values()) == pytest.approx(1, abs=1e-5)
+    assert row["confidence"] == row["expression_scores"]["happiness"] and row["label_only_agrees"]
+    assert row["au_precision"] == 1 and 0 < row["au_recall"] < 1
+
+
 def test_a_run_leaves_its_configuration_versions_and_counts(labelled, source):
     output, summary = labelled
     read = {
@@ -116,13 +150,13 @@ def test_a_run_leaves_its_configuration_versions_and_counts(labelled, source):
     }
     assert (read["config"]["input"], read["config"]["engine"]) == (source, "vllm")
     assert read["versions"]["ray"] and read["versions"]["model_id"]
-    assert read["metrics"]["outcomes"] == {"no_face": 1, "rejected": 5}
+    assert read["metrics"]["outcomes"] == {"labelled": 4, "no_face": 2, "rejected": 6}
 
 
 def test_a_repeated_run_does_nothing(labelled, source, job):
     output, _ = labelled
     before = [(one.uri, one.etag) for one in storage.children(output)]
-    assert job(source, output).line == "nothing to do: all 6 photographs are labelled already"
+    assert job(source, output).line == "nothing to do: all 12 photographs have their rows already"
     assert [(one.uri, one.etag) for one in storage.children(output)] == before
 
 
@@ -139,28 +173,67 @@ def test_the_served_engine_gives_the_same_rows(labelled, source, job, tmp_path):
     }
 
 
-def test_only_what_is_new_or_changed_is_labelled(job, tmp_path):
-    folder, output = tmp_path / "in", str(tmp_path / "out")
-    folder.mkdir()
-    (folder / "kept.jpg").write_bytes(face(0))
-    (folder / "changed.jpg").write_bytes(face(1))
-    first = job(str(folder), output)
+@pytest.fixture(scope="module")
+def history(job, tmp_path_factory):
+    """An output after each of four runs over one list: the summary and the rows by name and face."""
+    folder = tmp_path_factory.mktemp("history")
+    source, output = str(folder / "list.txt"), str(folder / "out")
+    for name in ("kept.jpg", "changed.jpg", "lost.jpg"):
+        (folder / name).write_bytes(face(name == "changed.jpg"))
+    names = ["kept.jpg", "changed.jpg", "lost.jpg", "absent.jpg"]
+    (folder / "list.txt").write_text("\n".join(names))
+    manifest.write(output, "20250101T000000", source, promised(folder / "deleted.jpg"))
+    runs = [(job(source, output), rows(output))]
     (folder / "changed.jpg").write_bytes(b"no longer one")
-    (folder / "new.png").write_bytes(green())
-    second = job(str(folder), output)
-    runs = {name: row["run_id"] for (name, _), row in rows(output).items()}
-    assert runs == {"kept.jpg": first.run_id, "changed.jpg": second.run_id, "new.png": second.run_id}
-    assert verify(output).num_photographs == 3
+    (folder / "new.png").write_bytes(ENDS["plain.png"][0])
+    (folder / "list.txt").write_text("\n".join([*names, "new.png"]))
+    table.open_table(output).update(predicate="photo_uri LIKE '%lost.jpg'", updates={"num_faces": "2"})
+    with pytest.raises(RunError, match=r"without the row of a face: .*lost\.jpg \(face 1\)"):
+        verify(output)
+    runs += [(job(source, output), rows(output))]
+    runs += [(job(source, output, max_reject_rate=0.5), rows(output))]
+    runs += [(job(source, output), rows(output))]
+    assert verify(output).num_photographs == 6
+    return runs
+
+
+def promised(path):
+    photograph = {"photo_uri": str(path), "photo_etag": "1", "size_bytes": 1}
+    return pa.Table.from_pylist([photograph], schema=MANIFEST)
+
+
+def test_later_runs_take_what_is_new_changed_lost_or_failed_for_a_moment(history):
+    (first, _), (second, found), *_ = history
+    assert first.num_pending == 5
+    made = {name: row["run_id"] for (name, _), row in found.items()}
+    assert made.pop("kept.jpg") == first.run_id
+    assert set(made.values()) == {second.run_id} and len(made) == 5
+
+
+def test_what_failed_for_a_moment_is_tried_three_times(history):
+    assert [summary.num_pending for summary, _ in history] == [5, 5, 2, 0]
+    _, found = history[-1]
+    for name in ("absent.jpg", "deleted.jpg"):
+        assert found[name, None]["reject_reason"] == "unreadable_object"
+        assert found[name, None]["attempts"] == 3
+    assert found["kept.jpg", 0]["attempts"] == 1
+
+
+def test_trying_again_in_vain_does_not_fail_a_good_run(history):
+    third, _ = history[2]
+    assert third.outcomes == {"rejected": 2}
 
 
 def test_relabelling_replaces_every_row(job, tmp_path):
     (tmp_path / "a.jpg").write_bytes(face(0))
     output = str(tmp_path / "out")
-    before = job(str(tmp_path / "a.jpg"), output)
+    before = {"photo_uri": str(tmp_path / "a.jpg"), "photo_etag": "1", "model_id": "another", "face_index": 0}
+    table.Committer(output, table.create(output)).commit(
+        pa.Table.from_pylist([before], schema=LABELS), replaced=(), metadata={}
+    )
     after = job(str(tmp_path / "a.jpg"), output, hints=False, relabel=True)
     (row,) = rows(output).values()
-    assert before.run_id != row["run_id"] == after.run_id
-    assert row["prompt_id"].endswith("-no-hints")
+    assert row["run_id"] == after.run_id and row["prompt_id"].endswith("-no-hints")
 
 
 def test_too_many_rejects_fail_the_run_and_keep_its_rows(job, tmp_path):
@@ -184,7 +257,7 @@ def test_a_killed_job_started_again_labels_every_photograph_once(job, tiny_check
     for number in range(24):
         (folder / f"{number:02}.jpg").write_bytes(face(number % 2) + bytes(number))
     command = [sys.executable, "-m", "jobs.label", str(folder), output, "--model", str(tiny_checkpoint)]
-    for setting in ("shard_size=1", "engine=serve", "max_reject_rate=1"):
+    for setting in ("shard_size=1", "engine=serve"):
         command += ["--set", setting]
     address = ray.get_runtime_context().gcs_address
     driver = subprocess.Popen(command, env={**os.environ, "RAY_ADDRESS": address})

@@ -1,3 +1,4 @@
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -52,6 +53,46 @@ def test_one_object_is_one_photograph(bucket):
 def test_a_glob_over_a_bucket_keeps_to_its_folders(bucket):
     assert listed(f"{bucket}/faces*/?.jpg") == [f"{bucket}/faces/a.jpg", f"{bucket}/faces2/c.jpg"]
     assert listed(f"{bucket}/**/b.*") == [f"{bucket}/faces/deep/b.PNG"]
+
+
+def test_an_object_that_stands_for_a_folder_is_no_photograph(bucket):
+    storage.write(f"{bucket}/console/", b"")
+    storage.write(f"{bucket}/console/a.jpg", b"x")
+    assert listed(f"{bucket}/console/") == [f"{bucket}/console/a.jpg"]
+    assert listed(f"{bucket}/console/*") == [f"{bucket}/console/a.jpg"]
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+)
+def test_a_list_may_hold_its_text_in_any_form(folder, kind):
+    names = pa.array(["a.jpg", None, "noise"]).cast(kind)
+    pa.parquet.write_table(pa.table({"photo_uri": names}), folder / "list.parquet")
+    assert listed(folder / "list.parquet") == [str(folder / "a.jpg"), str(folder / "noise")]
+
+
+def test_a_list_that_pandas_wrote_is_read(folder):
+    pd.DataFrame({"n": [1], "path": ["a.jpg"]}).to_parquet(folder / "list.parquet")
+    assert listed(folder / "list.parquet") == [str(folder / "a.jpg")]
+
+
+def test_a_list_of_numbers_is_the_callers_mistake(folder):
+    pa.parquet.write_table(pa.table({"n": [1]}), folder / "list.parquet")
+    with pytest.raises(CallerError, match="needs a column of URIs named photo_uri"):
+        listed(folder / "list.parquet")
+
+
+def test_a_line_that_names_a_bucket_alone_is_named(folder):
+    (folder / "list.txt").write_text("a.jpg\ns3://photos\n")
+    with pytest.raises(
+        CallerError, match=r"^s3://photos: names a bucket and no object; write s3://bucket/key$"
+    ):
+        listed(folder / "list.txt")
+
+
+def test_a_name_that_no_file_can_have_costs_its_own_row(folder):
+    (folder / "list.txt").write_text("a.jpg\nb\0c.jpg\n")
+    assert len(listed(folder / "list.txt")) == 2
 
 
 @pytest.mark.parametrize("suffix", ["txt", "csv", "parquet"])

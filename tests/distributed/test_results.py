@@ -103,3 +103,24 @@ def test_an_answer_that_failed_rejects_its_face_alone(failed):
 def test_a_text_at_its_limit_is_rejected_with_its_measurements():
     (row,) = gather(face("a", explain={"generated_tokens": MAX_ANSWER_TOKENS}), num_photographs=1)
     assert (row["reject_reason"], row["action_units"]) == ("text_truncated", {"au12": 0.8})
+
+
+def test_every_row_says_how_many_faces_its_photograph_has():
+    copy = result("d", known={"copy_of": "a"})
+    rows = gather([*face("a", 0, 2), *face("a", 1, 2), result("b"), copy], num_photographs=3)
+    assert [(row["photo_uri"], row["num_faces"]) for row in rows] == [
+        ("a", 2),
+        ("a", 2),
+        ("b", 0),
+        ("d", 2),
+        ("d", 2),
+    ]
+
+
+def test_whole_photographs_are_counted_before_their_shard_is():
+    gathering = Gathering({"s": 3}, temperature=1.0)
+    for one in (*face("a", 0, 2), result("b"), *face("a", 1, 2)[:1]):
+        gathering.add(one)
+    assert (gathering.num_photographs, gathering.num_faces) == (1, 0)
+    gathering.add(face("a", 1, 2)[1])
+    assert (gathering.num_photographs, gathering.num_faces) == (2, 2)

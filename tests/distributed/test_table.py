@@ -5,6 +5,7 @@ import duckdb
 import duckdb_extension_delta
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable, write_deltalake
 
 from expllm.distributed import table
 from expllm.errors import RunError
@@ -12,8 +13,11 @@ from expllm.tables import LABELS
 
 
 @pytest.fixture(params=["folder", "s3"])
-def output(request, tmp_path, s3):
-    return str(tmp_path) if request.param == "folder" else f"s3://photos/table{time.time_ns()}"
+def output(request, tmp_path):
+    if request.param == "folder":
+        return str(tmp_path)
+    request.getfixturevalue("s3")
+    return f"s3://photos/table{time.time_ns()}"
 
 
 def rows(*photographs, etag="1", faces=1):
@@ -75,6 +79,48 @@ def test_a_commit_that_landed_unheard_is_not_repeated(output, monkeypatch):
     commit(committer, rows("a"))
     commit(committer, rows("b"))
     assert uris(output) == ["a", "b"]
+
+
+def test_a_table_that_cannot_be_opened_for_a_moment_is_opened_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    committer = table.Committer(str(tmp_path), table.create(str(tmp_path)))
+    opened = iter([OSError("connection reset"), None])
+
+    def open_at_the_second_try(*arguments, **options):
+        if (error := next(opened)) is not None:
+            raise error
+        return DeltaTable(*arguments, **options)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(table, "DeltaTable", open_at_the_second_try)
+        commit(committer, rows("a"))
+    assert uris(str(tmp_path)) == ["a"]
+
+
+def test_a_table_from_before_the_newest_columns_gets_them(tmp_path):
+    before = pa.schema([field for field in LABELS if field.name != "num_faces"])
+    DeltaTable.create(str(tmp_path / "labels"), schema=before)
+    write_deltalake(tmp_path / "labels", rows("old").select(before.names), mode="append")
+    assert table.keys(table.open_table(str(tmp_path)))["num_faces"].to_pylist() == [None]
+    commit(table.Committer(str(tmp_path), table.create(str(tmp_path))), rows("new"))
+    assert table.open_table(str(tmp_path)).to_pyarrow_table().cast(LABELS).num_rows == 2
+
+
+def test_a_data_file_that_is_gone_is_one_line_that_names_the_table(tmp_path):
+    commit(table.Committer(str(tmp_path), table.create(str(tmp_path))), rows("a"))
+    for path in (tmp_path / "labels").glob("*.parquet"):
+        path.unlink()
+    with pytest.raises(RunError, match=r"/labels/?: the table cannot be read: .*[Nn]o such file") as raised:
+        table.keys(table.open_table(str(tmp_path)))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_log_that_is_damaged_is_one_line_that_names_the_table(tmp_path):
+    table.create(str(tmp_path))
+    (tmp_path / "labels" / "_delta_log" / f"{1:020}.json").write_text("{no\n")
+    with pytest.raises(RunError, match=r"/labels: the table cannot be read: ") as raised:
+        table.open_table(str(tmp_path))
+    assert "\n" not in str(raised.value)
 
 
 def test_no_uri_is_left_in_the_log(tmp_path):

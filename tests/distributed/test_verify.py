@@ -1,3 +1,5 @@
+from collections import Counter
+
 import pyarrow as pa
 import pytest
 
@@ -21,8 +23,16 @@ def promise(output, run_id, tags):
 
 
 def add(output, *keys):
+    """Add rows; the rows of one photograph in one call say how many faces it has."""
+    faces = Counter(uri for uri, _, face in keys if face is not None)
     rows = [
-        {"photo_uri": uri, "photo_etag": tag, "face_index": face, "outcome": "labelled"}
+        {
+            "photo_uri": uri,
+            "photo_etag": tag,
+            "face_index": face,
+            "num_faces": faces[uri],
+            "outcome": "labelled",
+        }
         for uri, tag, face in keys
     ]
     committer = table.Committer(str(output), table.create(str(output)))
@@ -55,7 +65,16 @@ def test_a_row_that_no_manifest_promises_is_named(output):
 @pytest.mark.parametrize("key", [("a", "1", 1), ("a", "1", None), ("b", "1", None), ("b", "1", 0)])
 def test_a_photograph_that_is_there_twice_is_named(output, key):
     add(output, key)
-    with pytest.raises(RunError, match=f"there more than once: {key[0]};"):
+    with pytest.raises(RunError, match=f"1 photographs are there more than once: {key[0]};"):
+        verify(output)
+
+
+@pytest.mark.parametrize("face", [0, 1, 2])
+def test_a_face_whose_row_is_gone_is_named(output, face):
+    promise(output, "run2", {"c": "1"})
+    add(output, ("c", "1", 0), ("c", "1", 1), ("c", "1", 2))
+    table.open_table(output).delete(f"photo_uri = 'c' AND face_index = {face}")
+    with pytest.raises(RunError, match=rf"1 photographs are without the row of a face: c \(face {face}\);"):
         verify(output)
 
 

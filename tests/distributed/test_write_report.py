@@ -115,3 +115,9 @@ def test_the_report_can_go_elsewhere(output: str, tmp_path: Path) -> None:
 def test_an_output_without_labels_is_the_callers_mistake(tmp_path: Path) -> None:
     with pytest.raises(CallerError, match="no labels are here"):
         report.write(str(tmp_path / "nothing"))
+
+
+def test_a_place_that_cannot_be_written_is_named(output: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(CallerError, match=r"file/page\.html: cannot be written"):
+        report.write(output, out=str(tmp_path / "file" / "page.html"))

@@ -20,8 +20,8 @@ from expllm.models.tower import FaceTowerConfig
 
 
 @pytest.fixture
-def folder(tiny_checkpoint: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(tiny_checkpoint, tmp_path / "model"))
+def folder(random_checkpoint: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(random_checkpoint, tmp_path / "model"))
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
@@ -29,14 +29,16 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
         checkpoint.resolve("expllm-9000b")
 
 
-def test_a_folder_works_as_it_is(tiny_checkpoint: Path) -> None:
-    found = checkpoint.resolve(str(tiny_checkpoint))
-    assert found.path == tiny_checkpoint.resolve()
+def test_a_folder_works_as_it_is(random_checkpoint: Path) -> None:
+    found = checkpoint.resolve(str(random_checkpoint))
+    assert found.path == random_checkpoint.resolve()
     assert found.temperature == 1.0
 
 
-def test_the_id_changes_with_the_weights_and_not_with_the_place(folder: Path, tiny_checkpoint: Path) -> None:
-    original = checkpoint.resolve(str(tiny_checkpoint)).model_id
+def test_the_id_changes_with_the_weights_and_not_with_the_place(
+    folder: Path, random_checkpoint: Path
+) -> None:
+    original = checkpoint.resolve(str(random_checkpoint)).model_id
     assert checkpoint.resolve(str(folder)).model_id == original
     weights = folder / "model.safetensors"
     data = bytearray(weights.read_bytes())
@@ -75,16 +77,82 @@ def test_a_folder_without_preprocessing_is_refused(folder: Path) -> None:
         checkpoint.resolve(str(folder))
 
 
-def test_registering_twice_changes_nothing(tiny_checkpoint: Path) -> None:
+@pytest.mark.parametrize("file", ["config.json", "card.json", "preprocessing.json"])
+@pytest.mark.parametrize("text", ["{", "[]", "\udcff"])
+def test_a_file_that_is_no_object_is_named_in_one_line(folder: Path, file: str, text: str) -> None:
+    (folder / file).write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(CallerError, match=file) as refused:
+        checkpoint.resolve(str(folder))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "changes"),
+    [
+        ("config.json", {"text_config": None}),
+        ("config.json", {"vision_config": []}),
+        ("card.json", {"temperature": "warm"}),
+        ("card.json", {"temperature": 0}),
+        ("card.json", {"temperature": float("nan")}),
+        ("preprocessing.json", {"sharpness": 1}),
+        ("preprocessing.json", {"size_px": "large"}),
+        ("preprocessing.json", {"mean": [0.5, 0.5]}),
+        ("preprocessing.json", {"std": [0.2, 0.2, 0.0]}),
+    ],
+)
+def test_a_field_that_does_not_fit_is_refused_with_the_name_of_its_file(
+    folder: Path, file: str, changes: dict[str, object]
+) -> None:
+    fields = json.loads((folder / file).read_text())
+    (folder / file).write_text(json.dumps(fields | changes))
+    with pytest.raises(CallerError, match=rf"{file}.*{next(iter(changes))}"):
+        checkpoint.resolve(str(folder))
+
+
+@pytest.mark.parametrize("field", ["crop", "size_px", "mean", "std", "decoder"])
+def test_preprocessing_must_say_everything(folder: Path, field: str) -> None:
+    fields = json.loads((folder / "preprocessing.json").read_text())
+    del fields[field]
+    (folder / "preprocessing.json").write_text(json.dumps(fields))
+    with pytest.raises(CallerError, match=f"{field}.*missing"):
+        checkpoint.resolve(str(folder))
+
+
+@pytest.mark.parametrize("other", [{"crop": "square"}, {"size_px": 224}, {"decoder": "turbojpeg"}])
+def test_a_model_trained_on_other_crops_is_refused(folder: Path, other: dict[str, object]) -> None:
+    fields = json.loads((folder / "preprocessing.json").read_text())
+    (folder / "preprocessing.json").write_text(json.dumps(fields | other))
+    with pytest.raises(CallerError, match=f"{next(iter(other))}.*only"):
+        checkpoint.resolve(str(folder))
+
+
+def test_a_models_own_normalisation_is_obeyed(folder: Path) -> None:
+    fields = json.loads((folder / "preprocessing.json").read_text())
+    (folder / "preprocessing.json").write_text(json.dumps(fields | {"mean": [0.5, 0.5, 0.5]}))
+    black = torch.zeros(1, 3, 2, 2)
+    normalised = checkpoint.resolve(str(folder)).preprocessing.normalise(black)
+    assert normalised[0, 0, 0, 0].item() == pytest.approx(-0.5 / fields["std"][0])
+
+
+def test_the_id_changes_with_the_temperature_and_not_with_the_rest_of_the_card(folder: Path) -> None:
+    ids = []
+    for card in ({"temperature": 1.0}, {"name": "tiny"}, {"temperature": 1.5}):
+        (folder / "card.json").write_text(json.dumps(card))
+        checkpoint.resolve.cache_clear()
+        ids.append(checkpoint.resolve(str(folder)).model_id)
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_registering_twice_changes_nothing(random_checkpoint: Path) -> None:
     registration.register()
     registration.register()
-    model = AutoModelForImageTextToText.from_pretrained(tiny_checkpoint)
+    model = AutoModelForImageTextToText.from_pretrained(random_checkpoint)
     assert isinstance(model, ExpllmForConditionalGeneration)
 
 
-def test_the_encoder_gives_the_features_of_the_whole_model(tiny_checkpoint: Path) -> None:
+def test_the_encoder_gives_the_features_of_the_whole_model(random_checkpoint: Path) -> None:
     crops = np.random.default_rng(0).integers(0, 255, (2, 112, 112, 3), dtype=np.uint8)
-    found = checkpoint.resolve(str(tiny_checkpoint))
+    found = checkpoint.resolve(str(random_checkpoint))
     features = Encoder(found).encode(crops)
     assert features.shape == (2, 49, 32) and features.dtype == np.float16
     assert Encoder(found).encode(crops[:0]).shape == (0, 49, 32)
@@ -121,6 +189,18 @@ def test_a_bundled_model_is_put_together_once_and_checked(
     assert found.temperature == 1.5
     assert list(tmp_path.iterdir()) == [found.path]
     checkpoint.check(found.path)
+    checkpoint.resolve.cache_clear()
+
+
+def test_a_cache_that_cannot_be_written_is_named(
+    bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("EXPLLM_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(checkpoint, "BUNDLES", bundles)
+    checkpoint.resolve.cache_clear()
+    with pytest.raises(CallerError, match="EXPLLM_CACHE"):
+        checkpoint.resolve("expllm-135m")
     checkpoint.resolve.cache_clear()
 
 

@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import struct
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from expllm.errors import Reject
-from expllm.models.decode_pool import DecodePool
+from expllm.models.decode_pool import DecodePool, _receive
 from expllm.photographs import Photograph, decode
 
 
@@ -84,6 +85,48 @@ def test_a_photograph_that_takes_too_much_memory_costs_only_itself():
     assert isinstance(first, Photograph)
     assert second is Reject.DECODER_DIED
     assert isinstance(third, Photograph)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"nonsense\n",
+        b"\xff\n",
+        b"{}\n",
+        b"7\n",
+        b'"no_such_reject"\n',
+        b"[1, 1]\n",
+        b'[1, 1, 1, "1"]\n',
+        b"[true, 1, 1, 1]\n",
+        b"[1, 1, 1.0, 1]\n",
+        b"[0, 1, 1, 1]\n",
+        b"[-1, -1, 1, 1]\n",
+        b"[2, 2, 1, 1]\n",
+        b"[4096, 4096, 4096, 4096]\n",
+        b"[1, 1, 1000000, 1000000]\n",
+        b"[" * 100_000,
+    ],
+)
+def test_a_reply_that_no_decoder_of_ours_sends_is_an_error_of_value(reply):
+    with pytest.raises(ValueError):
+        _receive(BytesIO(reply + bytes(64)))
+
+
+def test_the_largest_photograph_is_received():
+    side_px = 2048
+    reply = json.dumps([side_px, side_px, 10_000, 10_000]).encode() + b"\n" + bytes(side_px * side_px * 3)
+    assert _receive(BytesIO(reply)).pixels.shape == (side_px, side_px, 3)
+
+
+def test_a_decoder_that_sends_nonsense_costs_only_its_photograph(pool):
+    pool.decode([photo()] * 4)
+    decoders = [pool._idle.get() for _ in range(2)]
+    for decoder in decoders:
+        decoder._replies = BytesIO(b"nonsense\n")
+        pool._idle.put(decoder)
+    answers = pool.decode([photo()] * 6)
+    assert answers.count(Reject.DECODER_DIED) <= 2
+    assert Reject.DECODER_DIED in answers and isinstance(answers[-1], Photograph)
 
 
 def test_a_closed_pool_leaves_no_process():

@@ -23,18 +23,18 @@ _FACE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (112, 112, 3),
 
 
 @pytest.fixture(scope="module")
-def engine(tiny_checkpoint: Path) -> Iterator[Any]:
+def engine(random_checkpoint: Path) -> Iterator[Any]:
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     registration.register()
     from vllm import LLM
 
-    checkpoint = resolve(str(tiny_checkpoint))
+    checkpoint = resolve(str(random_checkpoint))
     with pytest.MonkeyPatch.context() as modules:
         # vLLM looks through all loaded modules as it starts and trips over llvmlite's, which rendering loads.
         for name in [name for name in sys.modules if name.startswith("llvmlite")]:
             modules.delitem(sys.modules, name)
         llm = LLM(
-            model=str(tiny_checkpoint),
+            model=str(random_checkpoint),
             **engine_args(checkpoint, dtype="float32", max_num_seqs=4),
         )
     yield llm
@@ -42,8 +42,8 @@ def engine(tiny_checkpoint: Path) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def transformers_model(tiny_checkpoint: Path) -> ExpllmForConditionalGeneration:
-    return ExpllmForConditionalGeneration.from_pretrained(tiny_checkpoint, dtype=torch.float32).eval()
+def transformers_model(random_checkpoint: Path) -> ExpllmForConditionalGeneration:
+    return ExpllmForConditionalGeneration.from_pretrained(random_checkpoint, dtype=torch.float32).eval()
 
 
 def _vllm_tokens(engine: Any, image: Any) -> list[int]:
@@ -67,19 +67,19 @@ def _transformers_tokens(model: ExpllmForConditionalGeneration, **inputs: Any) -
 
 
 def test_pixels_give_the_tokens_that_transformers_gives(
-    engine: Any, transformers_model: ExpllmForConditionalGeneration, tiny_checkpoint: Path
+    engine: Any, transformers_model: ExpllmForConditionalGeneration, random_checkpoint: Path
 ) -> None:
-    expected = _transformers_tokens(transformers_model, **_inputs(tiny_checkpoint))
+    expected = _transformers_tokens(transformers_model, **_inputs(random_checkpoint))
     assert _vllm_tokens(engine, _FACE) == expected
 
 
 def test_raw_features_give_the_tokens_that_transformers_gives(
-    engine: Any, transformers_model: ExpllmForConditionalGeneration, tiny_checkpoint: Path
+    engine: Any, transformers_model: ExpllmForConditionalGeneration, random_checkpoint: Path
 ) -> None:
     features = torch.from_numpy(
-        Encoder(resolve(str(tiny_checkpoint))).encode(np.asarray(_FACE)[None]).astype(np.float32)
+        Encoder(resolve(str(random_checkpoint))).encode(np.asarray(_FACE)[None]).astype(np.float32)
     )
-    inputs = _inputs(tiny_checkpoint)
+    inputs = _inputs(random_checkpoint)
     encoded = {"image": transformers_model.project(features)}
     expected = _transformers_tokens(
         transformers_model, input_ids=inputs["input_ids"], mm_encoder_outputs=encoded
@@ -88,9 +88,9 @@ def test_raw_features_give_the_tokens_that_transformers_gives(
 
 
 def test_projected_features_are_taken_as_they_are(
-    engine: Any, transformers_model: ExpllmForConditionalGeneration, tiny_checkpoint: Path
+    engine: Any, transformers_model: ExpllmForConditionalGeneration, random_checkpoint: Path
 ) -> None:
-    pixels = _inputs(tiny_checkpoint)["pixel_values"]
+    pixels = _inputs(random_checkpoint)["pixel_values"]
     with torch.inference_mode():
         raw = patch_features(transformers_model.model.vision_tower, transformers_model.config, pixels)
         projected = torch.stack(transformers_model.project(raw).pooler_output)
@@ -103,10 +103,10 @@ def test_features_of_another_shape_are_refused(engine: Any, shape: tuple[int, ..
         _vllm_tokens(engine, torch.zeros(shape))
 
 
-def test_the_label_question_scores_every_expression(engine: Any, tiny_checkpoint: Path) -> None:
+def test_the_label_question_scores_every_expression(engine: Any, random_checkpoint: Path) -> None:
     from vllm import SamplingParams
 
-    token_ids = label_token_ids(resolve(str(tiny_checkpoint)))
+    token_ids = label_token_ids(resolve(str(random_checkpoint)))
     request = {"prompt": prompt.ask_label(None), "multi_modal_data": {"image": _FACE}}
     answer = engine.generate([request], SamplingParams(**label_sampling(token_ids)), use_tqdm=False)[0]
     assert set(label_logprobs(answer.outputs[0].logprobs[0], token_ids)) == set(token_ids)

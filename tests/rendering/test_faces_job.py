@@ -44,6 +44,13 @@ def test_the_number_of_processes_changes_nothing(written, tmp_path):
         assert picture.read_bytes() == (tmp_path / picture.name).read_bytes()
 
 
+def test_a_folder_that_cannot_be_written_is_told_before_the_work(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".faces.parquet").symlink_to(tmp_path / "nowhere" / "file")
+    with pytest.raises(CallerError, match="out"):
+        main(out=tmp_path / "out", count=10**9)
+
+
 def test_a_file_in_the_place_of_the_folder_is_the_callers_mistake(tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(CallerError, match="taken"):
