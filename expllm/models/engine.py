@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float16
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
@@ -92,10 +91,9 @@ class Engine:
         self, features: Float16[np.ndarray, "tokens width"], hints: Intensities | None
     ) -> Answer:
         """Ask both questions about one face; `hints` are the movements measured on it, if given."""
-        image = torch.from_numpy(np.array(features, np.float32))[None]
         text, label = await asyncio.gather(
-            self._generate(prompt.explain(hints), image, self._explain),
-            self._generate(prompt.ask_label(hints), image, self._label),
+            self._generate(prompt.explain(hints), features, self._explain),
+            self._generate(prompt.ask_label(hints), features, self._label),
         )
         answer = text.outputs[0]
         return Answer(
@@ -105,8 +103,8 @@ class Engine:
             label_logprobs=label_logprobs(label.outputs[0].logprobs[0], self._label_token_ids),
         )
 
-    async def _generate(self, text: str, image: torch.Tensor, sampling: Any) -> Any:
-        request = {"prompt": text, "multi_modal_data": {"image": image}}
+    async def _generate(self, text: str, features: np.ndarray, sampling: Any) -> Any:
+        request = {"prompt": text, "multi_modal_data": {"image": features[None]}}
         async for output in self._engine.generate(request, sampling, request_id=uuid.uuid4().hex):
             last = output
         return last

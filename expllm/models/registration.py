@@ -1,6 +1,6 @@
 """Makes the model known to Transformers and to vLLM, in the process that calls it."""
 
-from importlib.util import find_spec
+import sys
 
 from expllm.models.architecture import ARCHITECTURE, ExpllmConfig, ExpllmForConditionalGeneration
 
@@ -16,7 +16,7 @@ def register() -> None:
 
     AutoConfig.register(ExpllmConfig.model_type, ExpllmConfig, exist_ok=True)
     AutoModelForImageTextToText.register(ExpllmConfig, ExpllmForConditionalGeneration, exist_ok=True)
-    if find_spec("vllm") is not None:
+    if "vllm" in sys.modules:  # elsewhere its import would cost ten seconds for nothing
         _register_with_vllm()
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 from transformers import AutoModel
 from transformers.models.llava import LlavaProcessor
@@ -36,7 +38,7 @@ from expllm.models.architecture import (
 
 
 class _Parser(MultiModalDataParser):
-    """Reads images; features must have the shape that this model's own encoder gives."""
+    """Reads images, and features: float16 arrays, or tensors, of the shape that this encoder gives."""
 
     def __init__(self, config: ExpllmConfig) -> None:
         super().__init__()
@@ -44,7 +46,8 @@ class _Parser(MultiModalDataParser):
         self._widths = (feature_width(config), config.text_config.hidden_size)
 
     def _parse_image_data(self, data: Any) -> ModalityDataItems[Any, Any] | None:
-        items = super()._parse_image_data(data)
+        is_features = isinstance(data, np.ndarray) and data.dtype == np.float16  # pixels are never that
+        items = super()._parse_image_data(torch.from_numpy(data.copy()) if is_features else data)
         if isinstance(items, ImageEmbeddingItems):
             for index in range(len(items)):
                 self._check(items.get(index))
