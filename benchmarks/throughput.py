@@ -8,6 +8,8 @@ import json
 import os
 import platform
 import shutil
+import subprocess
+import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +22,7 @@ from typer import Option
 
 from expllm.cli import run_command
 from expllm.config import LabelConfig
-from expllm.distributed import label
+from expllm.distributed import cluster, label
 from expllm.errors import Reject, RunError
 from expllm.facs import Intensities
 from expllm.labels import Answer
@@ -28,7 +30,6 @@ from expllm.models.checkpoint import resolve
 from expllm.models.encoder import Encoder
 from expllm.models.engine import Engine
 from expllm.models.face_reader import FaceReader
-from jobs import faces as rendered
 
 FIRST_PERSON = 600_000
 _IN_FLIGHT = 64
@@ -62,7 +63,8 @@ def main(
     """Label the same faces by the engine alone and by the whole job, and print both rates."""
     photographs = out / f"faces-{faces}"
     if not (photographs / "faces.parquet").exists():
-        rendered.main(photographs, faces, seed=FIRST_PERSON, processes=2)
+        _render(photographs, faces)
+    os.environ |= cluster.engine_environment(LabelConfig())  # the bare engine is told what the job's is
     prompts = read(sorted(photographs.glob("*.jpg")), model)
     answers, engine_s = asyncio.run(ask(prompts, model))
     few, all_ = (_job(photographs, out, LabelConfig(model=model, limit=limit)) for limit in (_FEW, None))
@@ -81,6 +83,12 @@ def main(
     )
     (out / "throughput.json").write_text(json.dumps(asdict(result), indent=2))
     _print(result)
+
+
+def _render(folder: Path, count: int) -> None:
+    # In a process of its own: vLLM trips over the compiler that rendering loads.
+    options = ["--out", str(folder), "--count", str(count), "--seed", str(FIRST_PERSON), "--processes", "2"]
+    subprocess.run([sys.executable, "-m", "jobs.faces", *options], check=True)
 
 
 def _job(photographs: Path, out: Path, config: LabelConfig) -> label.Summary:

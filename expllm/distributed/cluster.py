@@ -34,10 +34,15 @@ def engine_environment(config: LabelConfig) -> dict[str, str]:
     """
     cores = max(1, (os.cpu_count() or 1) // config.engine_workers)
     on_cpu = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": str(cores)}
-    told = _OFFLINE if config.engine_gpus else {**_OFFLINE, **on_cpu}
-    # Ray refuses a variable that the job's own environment names already, even with the same value.
+    return _OFFLINE if config.engine_gpus else {**_OFFLINE, **on_cpu}
+
+
+def engine_runtime_env(config: LabelConfig) -> dict[str, dict[str, str]]:
+    """Ray's runtime environment of an engine; what the job's own environment names stays as it is there."""
+    # Ray refuses a variable that the job's environment names already, even with the same value.
     chosen = ray.get_runtime_context().runtime_env.get("env_vars", {})
-    return {name: value for name, value in told.items() if name not in chosen}
+    told = engine_environment(config).items()
+    return {"env_vars": {name: value for name, value in told if name not in chosen}}
 
 
 @contextmanager

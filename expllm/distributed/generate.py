@@ -49,5 +49,5 @@ def _processor_config(checkpoint: Checkpoint, config: LabelConfig) -> vLLMEngine
         placement_group_config={"bundles": [bundle] * max(1, config.engine_gpus)},
         accelerator_type=None,
         log_engine_metrics=False,
-        runtime_env={"env_vars": cluster.engine_environment(config)},
+        runtime_env=cluster.engine_runtime_env(config),
     )

@@ -133,8 +133,11 @@ def _settled() -> ApplicationStatus | None:
 def _engine_app(config: LabelConfig) -> serve.Application:
     """The application as a configuration wants it, scaled between one replica and `engine_workers`."""
     deployment = serve.deployment(ServedEngine, max_ongoing_requests=_IN_FLIGHT)
-    environment = {"env_vars": cluster.engine_environment(config)}
-    options = {"num_cpus": 1, "num_gpus": config.engine_gpus, "runtime_env": environment}
+    options = {
+        "num_cpus": 1,
+        "num_gpus": config.engine_gpus,
+        "runtime_env": cluster.engine_runtime_env(config),
+    }
     scaling = {
         "min_replicas": 1,
         "max_replicas": config.engine_workers,
