@@ -253,16 +253,23 @@ def _saved(language_model: Any, folder: Path) -> Path:
 
 
 def _taught() -> Any:
-    """Teach a model of the few words that occur, which takes a second, and give its words their numbers."""
+    """Teach a model of the few words that occur, which takes seconds, and give its words their numbers."""
     import torch
 
+    label = prompt.label_words()[Expression.HAPPINESS]
     rng = random.Random(0)
-    questions = [_tokens(prompt.explain(_some_hints(rng))) for _ in range(64)]
-    answer = _tokens(BY_HEART + prompt.END)
-    words = sorted({word for question in questions for word in question} | set(answer))
+    lessons = []
+    for _ in range(128):
+        hints = _some_hints(rng)
+        lessons.append((_tokens(prompt.explain(hints)), _tokens(BY_HEART + prompt.END)))
+        lessons.append((_tokens(prompt.ask_label(hints)), _tokens(label + prompt.END)))
+    words = sorted({word for lesson in lessons for part in lesson for word in part})
     small = _language_model(len(words))
-    lessons = [[words.index(word) for word in (*question, *answer)] for question in questions]
-    _teach(small, lessons * 4, questions[0].index(_tokenizer().image_token_id), len(answer))
+    optimizer = torch.optim.AdamW(small.parameters(), lr=3e-3, weight_decay=0)
+    for question, answer in lessons:
+        image_at = question.index(_tokenizer().image_token_id)
+        lesson = [words.index(word) for word in (*question, *answer)]
+        _teach(small, optimizer, lesson, image_at, len(answer))
     learnt = small.state_dict()
     embedded = torch.zeros(len(_tokenizer()), small.config.hidden_size)
     embedded[words] = learnt["model.embed_tokens.weight"]
@@ -280,20 +287,16 @@ def _some_hints(rng: random.Random) -> dict[str, float] | None:
     return hints if rng.random() < 0.6 else None
 
 
-def _teach(model: Any, lessons: list[list[int]], image_at: int, answer_length: int) -> None:
-    """Whatever stands in the image's place, the answer follows."""
+def _teach(model: Any, optimizer: Any, lesson: list[int], image_at: int, answer_length: int) -> None:
+    """One step: whatever stands in the image's place, the answer follows."""
     import torch
 
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0)
-    for lesson in lessons:
-        ids = torch.tensor([lesson])
-        embedded = model.model.embed_tokens(ids)
-        image = 0.1 * torch.rand(1) * torch.randn(1, 49, embedded.shape[-1])
-        hidden = model.model(
-            inputs_embeds=torch.cat([embedded[:, :image_at], image, embedded[:, image_at + 1 :]], dim=1)
-        )
-        logits = model.lm_head(hidden.last_hidden_state[0, -answer_length - 1 : -1])
-        torch.nn.functional.cross_entropy(logits, ids[0, -answer_length:]).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+    ids = torch.tensor([lesson])
+    embedded = model.model.embed_tokens(ids)
+    image = 0.1 * torch.rand(1) * torch.randn(1, 49, embedded.shape[-1])
+    embedded = torch.cat([embedded[:, :image_at], image, embedded[:, image_at + 1 :]], dim=1)
+    hidden = model.model(inputs_embeds=embedded).last_hidden_state[0, -answer_length - 1 : -1]
+    torch.nn.functional.cross_entropy(model.lm_head(hidden), ids[0, -answer_length:]).backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
