@@ -13,40 +13,47 @@ Recipe = dict[str, float]
 _RECIPES: dict[Expression, tuple[Recipe, ...]] = {
     Expression.NEUTRAL: ({},),
     Expression.HAPPINESS: (
-        {"au06": 0.9, "au12": 1.0, "au25": 1.0, "au26": 0.35},
-        {"au06": 1.0, "au12": 1.0, "au25": 1.0, "au26": 0.8},
-        {"au06": 0.7, "au12": 0.85},
+        {"au06": 0.8, "au12": 0.9, "au25": 0.75, "au26": 0.2},
+        {"au06": 1.0, "au12": 0.95, "au25": 0.85, "au26": 0.5},
+        {"au06": 0.8, "au12": 0.85},
+        {"au06": 0.8, "au07": 0.2, "au12": 0.85, "au25": 0.5},
+        {"au06": 0.4, "au12": 0.8, "au25": 0.55, "au26": 0.15},
     ),
     Expression.SADNESS: (
         {"au01": 1.0, "au04": 0.15, "au15": 1.0, "au17": 0.6, "au43": 0.2},
         {"au01": 1.0, "au15": 0.85, "au43": 0.3},
+        {"au01": 0.9, "au04": 0.25, "au07": 0.25, "au15": 0.9, "au17": 0.8},
+        {"au01": 0.9, "au04": 0.3, "au15": 1.0, "au17": 0.4, "au20": 0.25, "au25": 0.3},
     ),
     Expression.SURPRISE: (
         {"au01": 1.0, "au02": 1.0, "au05": 1.0, "au25": 0.3, "au26": 1.0},
         {"au01": 1.0, "au02": 0.9, "au05": 0.9, "au27": 0.85},
+        {"au01": 1.0, "au02": 1.0, "au05": 1.0, "au25": 0.3, "au26": 0.6},
+        {"au01": 0.9, "au02": 1.0, "au05": 0.8, "au25": 0.4, "au26": 0.8},
     ),
     Expression.FEAR: (
         {"au01": 1.0, "au02": 0.45, "au04": 0.25, "au05": 1.0, "au20": 1.0, "au25": 1.0, "au26": 0.5},
         {"au01": 1.0, "au02": 0.3, "au04": 0.25, "au05": 0.9, "au07": 0.3, "au20": 0.9, "au25": 0.8},
+        {"au01": 1.0, "au02": 0.6, "au04": 0.3, "au05": 1.0, "au20": 0.85, "au25": 0.7, "au26": 0.9},
+        {"au01": 1.0, "au04": 0.35, "au05": 1.0, "au20": 0.9, "au25": 0.5},
     ),
     Expression.DISGUST: (
         {"au04": 0.5, "au06": 0.3, "au07": 0.5, "au09": 1.0, "au10": 0.9, "au15": 0.35, "au17": 0.5},
         {"au04": 0.4, "au07": 0.4, "au09": 0.9, "au10": 1.0, "au16": 0.4, "au25": 0.5},
+        {"au04": 0.35, "au06": 0.4, "au09": 1.0, "au10": 0.8, "au16": 0.4, "au25": 0.6, "au26": 0.35},
+        {"au04": 0.4, "au07": 0.4, "au09": 1.0, "au10": 0.6, "au15": 0.5, "au17": 0.8},
     ),
     Expression.ANGER: (
-        {"au04": 1.0, "au05": 0.25, "au07": 0.9, "au17": 0.4, "au23": 0.9, "au24": 0.3},
-        {
-            "au04": 1.0,
-            "au05": 0.25,
-            "au07": 0.9,
-            "au10": 0.6,
-            "au16": 0.4,
-            "au23": 0.5,
-            "au25": 0.8,
-            "au26": 0.2,
-        },
+        {"au04": 1.0, "au05": 0.5, "au07": 0.55, "au17": 0.5, "au23": 0.9, "au24": 0.35},
+        {"au04": 1.0, "au05": 0.5, "au07": 0.5, "au10": 0.7, "au16": 0.5, "au25": 0.9, "au26": 0.25},
+        {"au04": 1.0, "au05": 0.4, "au07": 0.7, "au15": 0.3, "au17": 0.4, "au24": 0.5},
+        {"au04": 1.0, "au05": 0.5, "au07": 0.5, "au10": 0.6, "au16": 0.5, "au25": 0.7, "au27": 0.6},
     ),
-    Expression.CONTEMPT: ({"au12": 0.6, "au14": 0.9}, {"au12": 0.35, "au14": 1.0, "au17": 0.3}),
+    Expression.CONTEMPT: (
+        {"au12": 0.6, "au14": 0.9},
+        {"au12": 0.35, "au14": 1.0, "au17": 0.3},
+        {"au12": 0.5, "au14": 1.0, "au24": 0.15},
+    ),
 }
 _ESSENTIAL: dict[Expression, frozenset[str]] = {
     Expression.NEUTRAL: frozenset(),
@@ -60,15 +67,17 @@ _ESSENTIAL: dict[Expression, frozenset[str]] = {
 }
 """Units that are never dropped: without them the face would not show the expression."""
 
+_SIDES = ("left", "right")
 _DROP_RATE = 0.15
-_RESTING = (
-    "au01 au02 au04 au05 au06 au07 au09 au10 au12_left au12_right au14_left au14_right au15 au16 au17"
-    " au18 au20 au22 au23 au24 au43"
-).split()
-"""Units that stir at rest; the jaw does not, since the least drop of it parts the lips."""
-_PARTING = frozenset({"au10", "au16", "au18", "au22"})
-"""Of these, units that part the lips and therefore stir half as much."""
-_STIR_RATE, _STIR_SCALE, _STIR_MOST = 0.3, 0.06, 0.17
+_STIRRING: dict[str, float] = {
+    **dict.fromkeys(("au01", "au02", "au05", "au06", "au09", "au20", "au23", "au24"), 0.1),
+    **dict.fromkeys(("au10", "au16", "au18", "au22", "au25"), 0.05),  # these part the lips together
+    **dict.fromkeys(("au04", "au07", "au12", "au14", "au15", "au17"), 0.17),
+    "au43": 0.13,
+}
+"""Units that stir at rest, and how far; the jaw does not, since the least drop of it parts the lips."""
+_STIR_RATE = 0.5
+_TWO_SIDED = ("au12", "au14")
 
 
 @dataclass(frozen=True)
@@ -91,7 +100,7 @@ def sample(expression: Expression, seed: int) -> Prototype:
         for unit, intensity in recipe.items()
         if unit in _ESSENTIAL[expression] or rng.random() >= _DROP_RATE
     }
-    side = ("left", "right")[rng.integers(2)]
+    side = _SIDES[rng.integers(2)]
     if expression is Expression.CONTEMPT:
         aimed = {
             f"{unit}_{side}" if unit in ("au12", "au14") else unit: value for unit, value in aimed.items()
@@ -109,9 +118,13 @@ def _by_side(units: dict[str, float]) -> dict[str, float]:
 
 
 def _stirred(rng: np.random.Generator) -> dict[str, float]:
-    """Small movements of a face at rest: most below .1, a few up to .18."""
-    return {
-        unit: float(min(abs(rng.normal(0, _STIR_SCALE)), _STIR_MOST)) * (0.5 if unit in _PARTING else 1.0)
-        for unit in _RESTING
-        if rng.random() < _STIR_RATE
-    }
+    """Small movements of a face at rest: most below .1, a few up to .17."""
+    result: dict[str, float] = {}
+    for unit, most in _STIRRING.items():
+        if rng.random() < _STIR_RATE:
+            value = min(abs(rng.normal(0, 0.5 * most)), most)
+            if unit in _TWO_SIDED:
+                result |= {f"{unit}_{side}": min(value * rng.uniform(0.6, 1.2), most) for side in _SIDES}
+            else:
+                result[unit] = value
+    return result

@@ -27,6 +27,8 @@ LOWER_LIP_MARGIN = (493, 494, 523, 540)
 
 NUM_BODY = 4505
 """Vertices from here on are the tongue and invisible helpers."""
+_KNIT_X, _KNIT_Y = 0.13, 7.43
+"""The inner end of the left brow."""
 _FACE_HEIGHT, _FACE_FRONT = (6.15, 7.95), 0.72
 """Between which heights, and how far in front, a vertex belongs to the face."""
 
@@ -56,7 +58,7 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """The packed head; `movements` are the 52 ARKit units, `identities` ages, sexes and features."""
+    """The packed head; `movements` are the ARKit units and browKnit, `identities` ages, sexes, features."""
 
     vertices: Points
     movements: dict[str, Delta]
@@ -85,7 +87,8 @@ def load() -> Head:
     skin = arrays["body.F"].astype(np.int32)
     return Head(
         vertices=vertices,
-        movements={name.removeprefix("au/"): delta for name, delta in _deltas(arrays, ("au/",))},
+        movements={name.removeprefix("au/"): delta for name, delta in _deltas(arrays, ("au/",))}
+        | {f"browKnit{side}": _knit(vertices, sign) for side, sign in (("Left", 1), ("Right", -1))},
         identities=dict(_deltas(arrays, ("mac/", "id/"))),
         skin=skin,
         skin_uv=arrays["body.UV"].astype(np.float32),
@@ -119,6 +122,17 @@ def _part(arrays: dict[str, np.ndarray], name: str) -> Part:
         triangles=arrays[f"px/{name}.F"].astype(np.int32),
         uv=arrays[f"px/{name}.UV"].astype(np.float32),
     )
+
+
+def _knit(vertices: Points, sign: int) -> Delta:
+    """The corrugator's pull, which the packed movements lack: an inner brow end goes inwards and down."""
+    x, y, z = vertices[:NUM_BODY].T
+    aside = sign * x
+    pull = np.exp(-((aside - _KNIT_X) ** 2) / 0.02 - (y - _KNIT_Y) ** 2 / 0.011) * (z > _FACE_FRONT)
+    pull *= np.clip(aside / 0.06, 0, 1)  # nothing crosses the middle
+    index = np.flatnonzero(pull > 0.01).astype(np.int32)
+    offset = pull[index, None] * np.array([-sign * 0.04, -0.03, 0.018])
+    return Delta(index, offset.astype(np.float32))
 
 
 def _face(vertices: Points) -> Int32[np.ndarray, " face"]:

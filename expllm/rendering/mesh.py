@@ -1,12 +1,12 @@
-"""Joins the solid parts of a person to one mesh: skin, tongue, garment, teeth and eyes."""
+"""Joins the solid parts of a person to one mesh: skin, tongue, garment, teeth, eyes and glasses."""
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 
-from expllm.rendering import folds, head, shading, textures
+from expllm.rendering import front, glasses, head, headwear, shading, textures
 
 _GARMENT_DROP = 3.2
 """How far the garment hangs below the lower end of the packed mesh."""
@@ -21,36 +21,39 @@ class SolidMesh:
     triangles: head.Triangles
     uv: head.TriangleUV
     material: UInt8[np.ndarray, " triangles"]
-    surface: Float32[np.ndarray, "points 3"]
-    """Position on the map of folds, and whether the garment lies over the skin (above 0)."""
+    surface: Float32[np.ndarray, "points 4"]
+    """Position on the map over the face; whether the garment and the headwear lie over the skin (above 0)."""
 
 
-def points(body: head.Points, teeth: head.Points, eyes: head.Points) -> head.Points:
-    """The solid mesh's points, from the posed vertices of the packed mesh and the fitted parts."""
+def points(body: head.Points, teeth: head.Points, eyes: head.Points, frame: head.Points) -> head.Points:
+    """The solid mesh's points, from the posed vertices of the packed mesh and the parts."""
     rim = body[head.load().garment_rim]
     hem = rim * np.array([1.08, 1, 1.1], np.float32) - np.array([0, _GARMENT_DROP, 0], np.float32)
-    return np.concatenate([body, hem, teeth, eyes])
+    return np.concatenate([body, hem, teeth, eyes, frame])
 
 
-@cache
-def solid() -> SolidMesh:
-    """The mesh whose points `points` gives."""
+@lru_cache(maxsize=4)
+def solid(worn: str) -> SolidMesh:
+    """The mesh whose points `points` gives, of a person with this headwear."""
     loaded = head.load()
     teeth, eyes = loaded.parts["teeth"], loaded.parts["eyes"]
     opaque = textures.alpha_at(textures.load("eyes.png"), eyes.uv) > 0.5  # the rest is the cornea
     num_body = len(loaded.vertices)
     first_tooth = num_body + len(loaded.garment_rim)
     first_eye = first_tooth + len(teeth.reference)
+    first_of_frame = first_eye + len(eyes.reference)
     groups = (
         (loaded.skin, loaded.skin_uv, shading.SKIN),
         (loaded.tongue, None, shading.TONGUE),
         (_skirt(loaded.garment_rim, num_body), None, shading.GARMENT),
         (teeth.triangles + first_tooth, teeth.uv, shading.TEETH),
         (eyes.triangles[opaque] + first_eye, eyes.uv[opaque], shading.EYE),
+        (glasses.frame_triangles() + first_of_frame, None, shading.FRAME),
     )
-    surface = np.full((first_eye + len(eyes.reference), 3), -1, np.float32)
-    surface[:num_body, :2] = folds.positions(loaded.vertices)
+    surface = np.full((first_of_frame + glasses.frame_triangles().max() + 1, 4), -1, np.float32)
+    surface[:num_body, :2] = front.positions(loaded.vertices)
     surface[:num_body, 2] = _cover(loaded.vertices)
+    surface[:num_body, 3] = headwear.cover(worn)
     return SolidMesh(
         triangles=np.concatenate([triangles for triangles, _, _ in groups]).astype(np.int32),
         uv=np.concatenate(

@@ -5,7 +5,7 @@ from io import BytesIO
 
 import numpy as np
 from jaxtyping import Float32, UInt8
-from PIL import Image, ImageFilter
+from PIL import Image, ImageEnhance, ImageFilter
 
 from expllm.rendering.scene import Scene
 from expllm.rendering.textures import GAMMA
@@ -14,18 +14,18 @@ _LEVELS = 1 << 14
 
 
 def background(seed: int, width_px: int, height_px: int) -> Float32[np.ndarray, "height width 3"]:
-    """A soft gradient with blurred shapes, in linear colour."""
+    """A gradient with soft or sharp shapes, in linear colour."""
     rng = np.random.default_rng([seed, 4])
-    coarse = 32
+    coarse = int(rng.choice([16, 32, 96]))
     y, x = np.mgrid[0:coarse, 0:coarse].astype(np.float32) / (coarse - 1) - 0.5
     angle = rng.uniform(0, 2 * np.pi)
     share = (np.cos(angle) * x + np.sin(angle) * y)[..., None] * rng.uniform(0.2, 1.2) + 0.5
-    brightness = rng.uniform(0.1, 0.9)
+    brightness = rng.uniform(0.05, 0.95)
     first, second = (
         np.clip(brightness + rng.normal(0, 0.12) + rng.normal(0, 0.06, 3), 0, 1) for _ in range(2)
     )
     picture = first * (1 - share) + second * share
-    for _ in range(rng.integers(0, 6)):
+    for _ in range(rng.integers(0, 3 + coarse // 8)):
         picture = _with_shape(picture, x, y, rng)
     large = [
         Image.fromarray(picture[..., c].astype(np.float32)).resize(
@@ -54,9 +54,10 @@ def _with_shape(
 def develop(
     layer: Float32[np.ndarray, "height width 4"], behind: Float32[np.ndarray, "height width 3"], scene: Scene
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Lay heads over the background, and add the camera's blur, noise and compression."""
+    """Lay heads over the background, and add the camera's tones, blur, noise and compression."""
     linear = layer[..., :3] + behind * (1 - layer[..., 3:])
-    picture = Image.fromarray(_gamma_table()[(np.clip(linear, 0, 1) * (_LEVELS - 1)).astype(np.int32)])
+    pixels = _gamma_table()[(np.clip(linear, 0, 1) * (_LEVELS - 1)).astype(np.int32)]
+    picture = _coarse(_toned(Image.fromarray(pixels), scene), scene.detail)
     if scene.blur_px > 0.2:
         picture = picture.filter(ImageFilter.GaussianBlur(scene.blur_px))
     return _compressed(_noisy(np.asarray(picture), scene), scene.jpeg_quality)
@@ -65,6 +66,19 @@ def develop(
 @cache
 def _gamma_table() -> UInt8[np.ndarray, " levels"]:
     return (np.linspace(0, 1, _LEVELS) ** (1 / GAMMA) * 255 + 0.5).astype(np.uint8)
+
+
+def _toned(picture: Image.Image, scene: Scene) -> Image.Image:
+    picture = ImageEnhance.Color(picture).enhance(scene.saturation)
+    return ImageEnhance.Contrast(picture).enhance(scene.contrast)
+
+
+def _coarse(picture: Image.Image, detail: float) -> Image.Image:
+    """The picture as a camera with this share of the resolution would have taken it."""
+    if detail == 1:
+        return picture
+    small = (max(round(picture.width * detail), 1), max(round(picture.height * detail), 1))
+    return picture.resize(small, Image.Resampling.BOX).resize(picture.size, Image.Resampling.BILINEAR)
 
 
 def _noisy(pixels: UInt8[np.ndarray, "h w 3"], scene: Scene) -> UInt8[np.ndarray, "h w 3"]:

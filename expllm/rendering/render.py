@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from expllm.rendering import drawing, folds, head, pictures, rig
+from expllm.rendering import drawing, folds, glasses, head, headwear, pictures, rig
 from expllm.rendering.camera import Pose, View
 from expllm.rendering.expressions import Prototype
 from expllm.rendering.landmarks import LANDMARKS
-from expllm.rendering.person import Person, resting_vertices
+from expllm.rendering.person import Person
 from expllm.rendering.scene import Scene
+from expllm.rendering.shapes import resting_vertices
 
 _TEETH_BACK = 0.03
 """How far the teeth are set back, in mesh units: some identities' lips would not cover them."""
@@ -66,21 +67,42 @@ def render_face(
 def cut_out(person: Person, action_units: Mapping[str, float | None], scene: Scene, size_px: int) -> Cutout:
     """Render a person without the background."""
     loaded = head.load()
-    resting = resting_vertices(person.shape)
+    resting = resting_vertices(person.shape, person.rest)
     weights = rig.weights(action_units, person.asymmetry)
     deformed = head.moved(resting, loaded.movements, weights | scene.gaze())
     known = rig.action_units(weights, rig.lip_gap(deformed) - rig.lip_gap(resting))
     pose = Pose.of(resting, scene)
-    fitted = {name: head.fit(loaded.parts[name], deformed) for name in drawing.part_names(person)}
-    fitted["teeth"][:, 2] -= _TEETH_BACK
     posed = drawing.PosedPerson(
         person,
-        body=pose(deformed),
-        parts={name: pose(points) for name, points in fitted.items()},
-        folds=folds.press(known, person.age),
+        body=pose(headwear.put_on(person.headwear, deformed)),
+        parts={name: pose(points) for name, points in _fitted(person, deformed).items()},
+        frame=pose(glasses.frame(person.glasses, resting)),
+        lenses=pose(glasses.lenses(person.glasses, resting)) if person.glasses else None,
+        folds=folds.press(known, dict(person.lasting_folds), person.fold_depth, person.fold_pattern),
     )
     view = View.of(posed.body[loaded.face], scene, size_px)
     return Cutout(drawing.draw(posed, scene, view, size_px), _truth(known, posed.body, view, scene))
+
+
+def _fitted(person: Person, deformed: head.Points) -> dict[str, head.Points]:
+    """The points of everything that is fitted onto a person's head, by the name of the part."""
+    parts = head.load().parts
+    fitted = {name: head.fit(parts[name], deformed) for name in drawing.part_names(person)}
+    fitted["teeth"][:, 2] -= _TEETH_BACK
+    fitted[person.brow] = _thickened(fitted[person.brow], person.brow_thickness)
+    if person.hair and person.is_hair_mirrored:
+        fitted[person.hair][:, 0] *= -1
+    return fitted
+
+
+def _thickened(brows: head.Points, times: float) -> head.Points:
+    """Brows so many times as thick, along the same arch."""
+    result = brows.copy()
+    for side in (brows[:, 0] > 0, brows[:, 0] <= 0):
+        x, y, _ = brows[side].T
+        arch = np.polyval(np.polyfit(x, y, 3), x)
+        result[side, 1] = arch + times * (y - arch)
+    return result
 
 
 def _truth(known: dict[str, float], body: head.Points, view: View, scene: Scene) -> Truth:

@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 from jaxtyping import Float32
 
-Colour = tuple[float, float, float]
+_FROM_BELOW_RATE, _COARSE_RATE, _GREY_RATE = 0.08, 0.15, 0.07
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,21 @@ class Scene:
     light_up_deg: float
     key: float
     ambient: float
+    softness: float
+    """0 for a hard lamp, 1 for one as wide as the sky."""
+    gloss: float
+    """Gain of the skin's highlights."""
+    rim: float
+    """Strength of the light from behind."""
     warmth: float
     """-1 bluish to 1 reddish light."""
     background_seed: int
     blur_px: float
+    detail: float
+    """Share of the picture's resolution that the camera had."""
+    contrast: float
+    saturation: float
+    """0 for a picture without colour."""
     noise: float
     """Standard deviation of the noise, 0..1."""
     jpeg_quality: int
@@ -43,32 +54,45 @@ class Scene:
         """Draw a scene; the same seed gives the same scene."""
         rng = np.random.default_rng([seed, 3])
         return cls(
-            yaw_deg=float(np.clip(rng.normal(0, 13), -38, 38)),
-            pitch_deg=float(np.clip(rng.normal(0, 7), -20, 20)),
-            roll_deg=float(np.clip(rng.normal(0, 5), -15, 15)),
+            yaw_deg=float(np.clip(rng.normal(0, 14), -42, 42)),
+            pitch_deg=float(np.clip(rng.normal(0, 8), -22, 22)),
+            roll_deg=float(np.clip(rng.normal(0, 6), -20, 20)),
             gaze_left=float(np.clip(rng.normal(0, 0.15), -0.4, 0.4)),
             gaze_up=float(np.clip(rng.normal(-0.03, 0.12), -0.35, 0.3)),
-            face_share=float(rng.uniform(0.5, 0.8)),
-            centre=(float(0.5 + rng.normal(0, 0.03)), float(0.51 + rng.normal(0, 0.03))),
-            distance=float(rng.uniform(5.5, 12)),
-            light_left_deg=float(rng.uniform(-62, 62)),
-            light_up_deg=float(rng.uniform(5, 50)),
-            key=float(rng.uniform(0.7, 1.25)),
-            ambient=float(rng.uniform(0.3, 0.65)),
-            warmth=float(rng.uniform(-0.6, 0.9)),
+            face_share=float(rng.uniform(0.48, 0.86)),
+            centre=(float(0.5 + rng.normal(0, 0.05)), float(0.51 + rng.normal(0, 0.05))),
+            distance=float(np.exp(rng.uniform(np.log(4.5), np.log(24)))),
+            light_left_deg=float(rng.uniform(-70, 70)),
+            light_up_deg=float(
+                rng.uniform(5, 55) if rng.random() > _FROM_BELOW_RATE else rng.uniform(-40, 5)
+            ),
+            key=float(rng.uniform(0.6, 1.3)),
+            ambient=float(rng.uniform(0.28, 0.75)),
+            softness=float(rng.uniform(0, 1)),
+            gloss=float(rng.uniform(0.3, 2.2)),
+            rim=float(rng.choice([rng.uniform(0, 0.15), rng.uniform(0.15, 0.4)], p=(0.8, 0.2))),
+            warmth=float(rng.uniform(-0.8, 0.9)),
             background_seed=int(rng.integers(2**31)),
-            blur_px=float(max(rng.normal(0.1, 0.4), 0)),
-            noise=float(max(rng.normal(0.008, 0.01), 0)),
-            jpeg_quality=int(rng.integers(40, 97)),
+            blur_px=float(max(rng.normal(0.1, 0.5), 0)),
+            detail=float(rng.uniform(0.3, 0.8) if rng.random() < _COARSE_RATE else 1.0),
+            contrast=float(rng.uniform(0.8, 1.2)),
+            saturation=float(0.0 if rng.random() < _GREY_RATE else rng.uniform(0.65, 1.2)),
+            noise=float(max(rng.normal(0.008, 0.012), 0)),
+            jpeg_quality=int(rng.integers(35, 97)),
         )
 
-    def lamp(self) -> Float32[np.ndarray, "3 3"]:
-        """Direction to the lamp, the lamp's colour, the ambient colour."""
+    def lamp(self) -> Float32[np.ndarray, "4 3"]:
+        """Direction to the lamp; its colour; the ambient colour; softness, gloss and light from behind."""
         left, up = np.radians([self.light_left_deg, self.light_up_deg])
         direction = (np.sin(left) * np.cos(up), np.sin(up), np.cos(left) * np.cos(up))
         colour = (1 + 0.12 * self.warmth, 1.0, 1 - 0.15 * self.warmth)
         return np.array(
-            [direction, np.multiply(colour, self.key), np.multiply((0.96, 0.98, 1.04), self.ambient)],
+            [
+                direction,
+                np.multiply(colour, self.key),
+                np.multiply((0.96, 0.98, 1.04), self.ambient),
+                (self.softness, self.gloss, self.rim),
+            ],
             np.float32,
         )
 

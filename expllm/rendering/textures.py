@@ -39,7 +39,7 @@ def eye(colour: str) -> Texture:
 def skin(name: str) -> Texture:
     """A skin texture; the one that is far too red is mended."""
     texture = load(name)
-    return texture * np.array((0.8, 1.2, 1.35, 1), np.float32) if "old_african_female" in name else texture
+    return texture * np.array((0.62, 1.15, 1.35, 1), np.float32) if "old_african_female" in name else texture
 
 
 @cache

@@ -5,7 +5,8 @@ from expllm.expressions import EXPRESSIONS, Expression
 from expllm.facs import COLUMNS
 from expllm.rendering import head, rig
 from expllm.rendering.expressions import sample
-from expllm.rendering.person import Person, resting_vertices
+from expllm.rendering.person import Person
+from expllm.rendering.shapes import resting_vertices
 
 SEEDS = range(60)
 
@@ -13,7 +14,7 @@ SEEDS = range(60)
 def true_action_units(expression, seed):
     person = Person.sample(seed)
     moved = rig.weights(sample(expression, seed).action_units, person.asymmetry)
-    resting = resting_vertices(person.shape)
+    resting = resting_vertices(person.shape, person.rest)
     deformed = head.moved(resting, head.load().movements, moved)
     return rig.action_units(moved, rig.lip_gap(deformed) - rig.lip_gap(resting))
 
