@@ -6,7 +6,7 @@ import pytest
 from expllm.rendering.groups import render_group
 
 
-@pytest.mark.parametrize("count", [1, 5])
+@pytest.mark.parametrize("count", [1, 5, 12])
 def test_every_face_of_a_group_has_its_truth_from_the_left(count):
     group = render_group(4, count, largest_px=40)
     middles = [(face.truth.box_px[0] + face.truth.box_px[2]) / 2 for face in group.faces]
@@ -36,3 +36,13 @@ def test_a_group_is_the_same_every_time():
 def test_neighbours_are_different_people():
     people = [face.person.seed for face in render_group(7, 4, largest_px=40).faces]
     assert all(one != other for one, other in pairwise(sorted(people)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_most_of_every_face_is_seen(seed):
+    assert all(0.35 < face.visible <= 1 for face in render_group(seed, 7, largest_px=40).faces)
+
+
+def test_some_faces_are_partly_hidden():
+    faces = [face for seed in range(3) for face in render_group(seed, 9, largest_px=32).faces]
+    assert any(face.visible < 0.98 for face in faces)

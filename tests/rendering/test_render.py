@@ -81,5 +81,20 @@ def test_the_picture_has_the_size_asked_for():
     assert render_face(PERSON, {}, STRAIGHT, 50).pixels.shape == (50, 50, 3)
 
 
+def test_a_picture_can_be_without_colour():
+    grey = render_face(PERSON, {}, replace(STRAIGHT, saturation=0.0, noise=0.0), SIZE_PX).pixels
+    assert np.ptp(grey.astype(int), axis=2).max() <= 2
+
+
+def test_a_coarse_camera_takes_a_smoother_picture():
+    fine, coarse = (
+        render_face(PERSON, {}, replace(STRAIGHT, detail=share, noise=0.0, blur_px=0.0), SIZE_PX).pixels
+        for share in (1.0, 0.3)
+    )
+    assert (
+        np.abs(np.diff(coarse.astype(int), axis=0)).mean() < np.abs(np.diff(fine.astype(int), axis=0)).mean()
+    )
+
+
 def test_a_bald_person_can_be_rendered():
     assert render_face(replace(PERSON, hair=""), {}, STRAIGHT, SIZE_PX).pixels.std() > 5
