@@ -21,8 +21,8 @@ _FRAME_COLOURS = (
     (0.02, 0.03, 0.08),
     (0.2, 0.02, 0.03),
 )
-_EAR = (0.76, 7.32, 0.25)
-"""Where the left temple ends, in mesh units."""
+_EAR_ABOVE_EYES, _EAR_BEHIND_EYES, _EAR_ASIDE = 0.04, 1.05, 0.03
+"""Where a temple ends, beside the eyes' height and depth and the head's width, in mesh units."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,14 @@ def frame(glasses: Glasses | None, resting: head.Points) -> head.Points:
     tubes.append(_tube(bridge, glasses.thickness, z_axis, False))
     for side, rim in zip((1, -1), rims, strict=True):
         hinge = rim[np.argmax(np.abs(rim[:, 0]) + 0.5 * rim[:, 1])]
-        ear = np.array([side * max(_EAR[0], abs(hinge[0])), _EAR[1], _EAR[2]])
-        tubes.append(_tube(np.linspace(hinge, ear, _TEMPLE_POINTS), glasses.thickness, y_axis, False))
+        tubes.append(
+            _tube(
+                np.linspace(hinge, _ear(resting, hinge, side), _TEMPLE_POINTS),
+                glasses.thickness,
+                y_axis,
+                False,
+            )
+        )
     return np.concatenate(tubes).astype(np.float32)
 
 
@@ -132,6 +138,14 @@ def _rim(glasses: Glasses, resting: head.Points, side: int) -> head.Points:
     y = eye[1] - 0.02 + glasses.half_height * radius * sin
     z = nose[2] + 0.03 - 0.16 * np.maximum(np.abs(x) - 0.12, 0) - 0.05 * (eye[1] - y)
     return np.stack([x, y, z], 1)
+
+
+def _ear(resting: head.Points, hinge: Float32[np.ndarray, "3"], side: int) -> Float32[np.ndarray, "3"]:
+    """Where a temple that starts at `hinge` ends."""
+    width = abs(resting[head.FIT_X[0], 0] - resting[head.FIT_X[1], 0])
+    x = max(width / 2 + _EAR_ASIDE, abs(hinge[0]))
+    eye = resting[list(head.EYES)].mean(0)
+    return np.array([side * x, eye[1] + _EAR_ABOVE_EYES, eye[2] - _EAR_BEHIND_EYES])
 
 
 def _tube(middle: head.Points, radius: float, axis: Float32[np.ndarray, "3"], is_closed: bool) -> head.Points:

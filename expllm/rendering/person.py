@@ -13,8 +13,8 @@ from expllm.rendering.shapes import Weights
 
 _TONES = ("dark", "medium", "light")
 _EYES = ("brown", "brownlight", "brownlight", "blue", "bluegreen", "deepblue", "green", "grey", "lightblue")
-_BROWS = tuple(f"brow{number:02d}" for number in (1, 4, 4, 5, 5, 8, 8, 8, 9, 9, 10, 12, 12))
-"""The packed brows without those that look cross at rest (2, 3, 6, 7, 11); the plainest more often."""
+_BROWS = tuple(f"brow{number:02d}" for number in (4, 4, 5, 5, 8, 8, 8, 9, 9, 10, 12, 12))
+"""The packed brows without those that look cross at rest (1, 2, 3, 6, 7, 11); the plainest more often."""
 _HAIR = {
     "female": (
         "hair_long01",

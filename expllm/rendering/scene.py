@@ -75,8 +75,8 @@ class Scene:
             background_seed=int(rng.integers(2**31)),
             blur_px=float(max(rng.normal(0.1, 0.5), 0)),
             detail=float(rng.uniform(0.3, 0.8) if rng.random() < _COARSE_RATE else 1.0),
-            contrast=float(rng.uniform(0.8, 1.2)),
-            saturation=float(0.0 if rng.random() < _GREY_RATE else rng.uniform(0.65, 1.2)),
+            contrast=float(rng.uniform(0.88, 1.2)),
+            saturation=float(0.0 if rng.random() < _GREY_RATE else rng.uniform(0.75, 1.2)),
             noise=float(max(rng.normal(0.008, 0.012), 0)),
             jpeg_quality=int(rng.integers(35, 97)),
         )

@@ -211,7 +211,8 @@ def _shade_pixel(x, y, t, shape, mesh, colours, face, light, albedo, pixel):
     v = a * uv[t, 0, 1] + b * uv[t, 1, 1] + c * uv[t, 2, 1]
     _albedo(albedo, kind, u, v, colours)
     hollow = light[2][min(y >> 1, light[2].shape[0] - 1), min(x >> 1, light[2].shape[1] - 1)]
-    if kind == SKIN and map_x > 0:
+    # A triangle that only in part lies on the map has no place there: between, -1 would be mixed in.
+    if kind == SKIN and min(surface[i, 0], surface[j, 0], surface[k, 0]) > 0:
         bare = _painted(albedo, paint, map_x, map_y)
         nx, ny, nz, open_share = _folded(folds, axes, map_x, map_y, bare, nx, ny, nz)
         hollow *= open_share
