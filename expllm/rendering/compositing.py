@@ -20,37 +20,36 @@ def overlay(mesh, order, texture, tint, look, lamp, depth, image):
     height, width = depth.shape
     for n in range(order.shape[0]):
         t = order[n]
-        x0, y0, _ = screen[triangles[t, 0]]
-        x1, y1, _ = screen[triangles[t, 1]]
-        x2, y2, _ = screen[triangles[t, 2]]
-        if abs((y1 - y2) * (x0 - x2) + (x2 - x1) * (y0 - y2)) < 1e-9:
+        x0, y0, z0 = screen[triangles[t, 0]]
+        x1, y1, z1 = screen[triangles[t, 1]]
+        x2, y2, z2 = screen[triangles[t, 2]]
+        area = (y1 - y2) * (x0 - x2) + (x2 - x1) * (y0 - y2)
+        if abs(area) < 1e-9:
             continue
         left, right = max(int(min(x0, x1, x2)), 0), min(int(max(x0, x1, x2)) + 1, width)
         top, bottom = max(int(min(y0, y1, y2)), 0), min(int(max(y0, y1, y2)) + 1, height)
+        a_dx, b_dx = (y1 - y2) / area, (y2 - y0) / area
+        a_dy, b_dy = (x2 - x1) / area, (x0 - x2) / area
         for y in range(top, bottom):
             for x in range(left, right):
-                _lay_pixel(x, y, t, mesh, texture, tint, look, lamp, depth[y, x], image[y, x])
+                px, py = x + np.float32(0.5) - x2, y + np.float32(0.5) - y2
+                a, b = a_dx * px + a_dy * py, b_dx * px + b_dy * py
+                c = 1 - a - b
+                if a >= 0 and b >= 0 and c >= 0 and a * z0 + b * z1 + c * z2 >= depth[y, x] - look[1]:
+                    _lay_pixel(t, a, b, c, mesh, texture, tint, look, lamp, image[y, x])
 
 
 @njit(cache=True, fastmath=True, nogil=True, inline="always")
-def _lay_pixel(x, y, t, mesh, texture, tint, look, lamp, nearest, pixel):
-    screen, triangles, uv, _ = mesh
-    i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-    x2, y2 = screen[k, 0], screen[k, 1]
-    area = (screen[j, 1] - y2) * (screen[i, 0] - x2) + (x2 - screen[j, 0]) * (screen[i, 1] - y2)
-    px, py = x + np.float32(0.5) - x2, y + np.float32(0.5) - y2
-    a = ((screen[j, 1] - y2) * px + (x2 - screen[j, 0]) * py) / area
-    b = ((y2 - screen[i, 1]) * px + (screen[i, 0] - x2) * py) / area
-    c = 1 - a - b
-    if a < 0 or b < 0 or c < 0 or a * screen[i, 2] + b * screen[j, 2] + c * screen[k, 2] < nearest - look[1]:
-        return
+def _lay_pixel(t, a, b, c, mesh, texture, tint, look, lamp, pixel):
+    _, triangles, uv, normal = mesh
     rows, columns = texture.shape[0], texture.shape[1]
     u = a * uv[t, 0, 0] + b * uv[t, 1, 0] + c * uv[t, 2, 0]
     v = a * uv[t, 0, 1] + b * uv[t, 1, 1] + c * uv[t, 2, 1]
     texel = texture[min(max(int((1 - v) * rows), 0), rows - 1), min(max(int(u * columns), 0), columns - 1)]
     alpha = min(texel[3] * look[2], np.float32(1))
     if alpha >= _LEAST_ALPHA:
-        _blend(pixel, texel, alpha, tint, look[0], lamp, mesh[3], i, j, k, a, b, c)
+        i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        _blend(pixel, texel, alpha, tint, look[0], lamp, normal, i, j, k, a, b, c)
 
 
 @njit(cache=True, fastmath=True, nogil=True, inline="always")

@@ -13,11 +13,10 @@ from expllm.rendering.person import Person
 from expllm.rendering.render import Cutout, Truth, cut_out
 from expllm.rendering.scene import Scene
 
-_MOST_A_ROW, _MOST_ROWS = 5, 4
-"""More rows than these only where the people would not fit."""
+_FEWEST_A_ROW, _MOST_A_ROW = 3, 5
 _FACE_SHARE, _FACE_CENTRE = 0.34, (0.5, 0.3)
 """Size and place of a face in its own square tile, which leaves room for hair and shoulders."""
-_SLOT_WIDTH, _ROW_HEIGHT = (0.65, 1.25), (0.95, 1.5)
+_SLOT_WIDTH, _ROW_HEIGHT = (0.5, 1.15), (0.7, 1.3)
 """Room for a face, in heights of the largest face: the narrower, the more people hide one another."""
 _SMALLEST, _BACK = 0.6, 0.8
 """Height of the smallest face of a row in heights of its largest, and of a row beside the row before it."""
@@ -85,7 +84,7 @@ def render_group(seed: int, count: int, largest_px: int = 110) -> Group:
 def _places(rng: np.random.Generator, count: int, largest_px: int) -> tuple[list[_Place], tuple[int, int]]:
     """Where people stand, from the back row to the front one, and the picture's width and height."""
     fewest = -(-count // _MOST_A_ROW)
-    num_rows = int(rng.integers(fewest, max(min(-(-count // 2), _MOST_ROWS), fewest) + 1))
+    num_rows = int(rng.integers(fewest, max(-(-count // _FEWEST_A_ROW), fewest) + 1))
     rows = [len(row) for row in np.array_split(np.arange(count), num_rows)]
     slot_px, row_px = rng.uniform(*_SLOT_WIDTH) * largest_px, rng.uniform(*_ROW_HEIGHT) * largest_px
     width, top = round(max(rows) * slot_px + 0.7 * largest_px), 0.75 * largest_px

@@ -131,7 +131,7 @@ def _knit(vertices: Points, sign: int) -> Delta:
     pull = np.exp(-((aside - _KNIT_X) ** 2) / 0.02 - (y - _KNIT_Y) ** 2 / 0.011) * (z > _FACE_FRONT)
     pull *= np.clip(aside / 0.06, 0, 1)  # nothing crosses the middle
     index = np.flatnonzero(pull > 0.01).astype(np.int32)
-    offset = pull[index, None] * np.array([-sign * 0.04, -0.03, 0.018])
+    offset = pull[index, None] * np.array([-sign * 0.015, -0.04, 0.018])
     return Delta(index, offset.astype(np.float32))
 
 

@@ -9,7 +9,8 @@ from expllm.rendering import geometry, head
 
 _RATE = {"female": (("cap", 0.03), ("scarf", 0.07)), "male": (("cap", 0.08),)}
 _THICKNESS = {"cap": 0.075, "scarf": 0.05}
-_EARS_ABOVE, _WIDEST = 6.6, 0.7
+_EARS_ABOVE_CHIN, _PRESSED = 0.4, 0.97
+"""Where the ears begin, in mesh units, and how wide they may be beside the head."""
 _RISE = 0.05
 """The cover, in mesh units from the hem, at which the cloth has its whole thickness."""
 
@@ -43,7 +44,8 @@ def put_on(kind: str, body: head.Points) -> head.Points:
     share = np.clip(cover(kind) / _RISE, 0, 1) * (np.arange(len(body)) < head.NUM_BODY)
     under = body.copy()
     if kind == "scarf":  # it presses the ears flat
-        is_ear = (share > 0) & (body[:, 1] > _EARS_ABOVE)
-        under[is_ear, 0] = np.clip(body[is_ear, 0], -_WIDEST, _WIDEST)
+        widest = _PRESSED * abs(body[head.FIT_X[0], 0] - body[head.FIT_X[1], 0]) / 2
+        is_ear = (share > 0) & (body[:, 1] > body[head.CHIN, 1] + _EARS_ABOVE_CHIN)
+        under[is_ear, 0] = np.clip(body[is_ear, 0], -widest, widest)
     outward = geometry.normals(under, head.load().skin)
     return (under + (_THICKNESS[kind] * share)[:, None] * outward).astype(np.float32)

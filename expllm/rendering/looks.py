@@ -24,8 +24,8 @@ _SKIN_GAIN = {
 }
 _LIGHT_GAIN = (0.6, 0.98)
 _RUDDY = {
-    ("medium", "african"): 0.8,
-    ("dark", "african"): 0.93,
+    ("medium", "african"): 0.74,
+    ("dark", "african"): 0.88,
     ("light", "asian"): 1.0,
     ("light", "caucasian"): 1.0,
 }

@@ -23,10 +23,12 @@ _SPREAD = {"eyebrows": 0.4, "mouth": 0.26, "eyes": 0.28, "ears": 0.18}
 _COMMON_SPREAD, _FEATURE_RATE, _MOST = 0.23, 0.75, 0.85
 """Standard deviation of a feature's weight, the share of features that differ from the average, a bound."""
 _CENTRES = {
+    "id/head/head-fat-decr": 0.3,
     "id/chin/chin-height-decr": 0.4,
     "id/nose/nose-scale-vert-decr": -0.4,
     "id/nose/nose-base-down": 0.25,
     "id/mouth/mouth-lowerlip-height-decr": -0.15,
+    "id/mouth/mouth-scale-horiz-decr": -0.3,
 }
 """Where measured people differ from the packed head on average."""
 _CLOSED = -0.006
@@ -60,10 +62,10 @@ def sample_shape(sex: str, years: float, family: str, rng: np.random.Generator) 
 def sample_rest(rng: np.random.Generator) -> Weights:
     """Draw how a face rests: movements of the rig that belong to who it is, and are no action units."""
     lift, arch, opening = rng.normal(0.62, 0.45), rng.normal(0, 0.22), rng.normal(0.1, 0.2)
-    corner, slant = rng.normal(-0.02, 0.34), rng.normal(0.18, 0.2)
+    corner, slant = rng.normal(-0.1, 0.34), rng.normal(0.18, 0.2)
     result = {
         "browInnerUp": lift + slant,
-        "mouthShrugLower": max(rng.normal(0.1, 0.18), 0.0),
+        "mouthShrugLower": max(rng.normal(0.22, 0.25), 0.0),
         "mouthPucker": rng.normal(0, 0.12),
         "mouthRollLower": max(rng.normal(-0.1, 0.12), 0.0),
         "jawForward": rng.normal(0, 0.15),
@@ -75,9 +77,9 @@ def sample_rest(rng: np.random.Generator) -> Weights:
         "eyeWide": max(opening, 0.0),
         "eyeSquint": max(-0.55 * opening, 0.0),
         "eyeBlink": max(-0.25 * opening, 0.0) + max(rng.normal(0.03, 0.05), 0.0),
-        "mouthFrown": max(-0.7 * corner, 0.0),
+        "mouthFrown": max(-0.8 * corner, 0.0),
         "mouthSmile": max(0.65 * corner, 0.0),
-        "mouthPress": max(rng.normal(0.06, 0.12), -0.08),
+        "mouthPress": max(rng.normal(0.05, 0.12), -0.08),
     }
     for name, weight in both_sides.items():
         uneven = rng.normal(0, 0.05)
