@@ -27,7 +27,7 @@ LOWER_LIP_MARGIN = (493, 494, 523, 540)
 
 NUM_BODY = 4505
 """Vertices from here on are the tongue and invisible helpers."""
-_KNIT_X, _KNIT_Y = 0.13, 7.43
+_BROW_X, _BROW_Y = 0.13, 7.43
 """The inner end of the left brow."""
 _FACE_HEIGHT, _FACE_FRONT = (6.15, 7.95), 0.72
 """Between which heights, and how far in front, a vertex belongs to the face."""
@@ -58,7 +58,7 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """The packed head; `movements` are the ARKit units and browKnit, `identities` ages, sexes, features."""
+    """The packed head; `movements` are the ARKit units and browSlant, `identities` ages, sexes, features."""
 
     vertices: Points
     movements: dict[str, Delta]
@@ -88,7 +88,7 @@ def load() -> Head:
     return Head(
         vertices=vertices,
         movements={name.removeprefix("au/"): delta for name, delta in _deltas(arrays, ("au/",))}
-        | {f"browKnit{side}": _knit(vertices, sign) for side, sign in (("Left", 1), ("Right", -1))},
+        | {f"browSlant{side}": _slant(vertices, sign) for side, sign in (("Left", 1), ("Right", -1))},
         identities=dict(_deltas(arrays, ("mac/", "id/"))),
         skin=skin,
         skin_uv=arrays["body.UV"].astype(np.float32),
@@ -124,14 +124,14 @@ def _part(arrays: dict[str, np.ndarray], name: str) -> Part:
     )
 
 
-def _knit(vertices: Points, sign: int) -> Delta:
-    """The corrugator's pull, which the packed movements lack: an inner brow end goes inwards and down."""
+def _slant(vertices: Points, sign: int) -> Delta:
+    """A frown's slant, which browDown lacks: the inner end of a brow sinks, and does not meet the other."""
     x, y, z = vertices[:NUM_BODY].T
     aside = sign * x
-    pull = np.exp(-((aside - _KNIT_X) ** 2) / 0.02 - (y - _KNIT_Y) ** 2 / 0.011) * (z > _FACE_FRONT)
+    pull = np.exp(-((aside - _BROW_X) ** 2) / 0.02 - (y - _BROW_Y) ** 2 / 0.011) * (z > _FACE_FRONT)
     pull *= np.clip(aside / 0.06, 0, 1)  # nothing crosses the middle
     index = np.flatnonzero(pull > 0.01).astype(np.int32)
-    offset = pull[index, None] * np.array([-sign * 0.015, -0.04, 0.018])
+    offset = pull[index, None] * np.array([sign * 0.022, -0.045, 0.015])
     return Delta(index, offset.astype(np.float32))
 
 

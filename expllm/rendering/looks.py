@@ -16,6 +16,8 @@ _HAIR_COLOURS = {
     "grey": (0.30, 0.29, 0.28),
 }
 _DYED_RATE = 0.06
+_REDDENS = {"dark": 0.15, "medium": 0.5, "light": 1.0}
+"""How much redness is seen on a skin."""
 _SKIN_GAIN = {
     ("dark", "african"): (0.8, 1.6),
     ("medium", "african"): (1.7, 2.9),
@@ -93,26 +95,28 @@ def lasting_folds(years: float, rng: np.random.Generator) -> tuple[tuple[str, fl
     return tuple((unit, depth) for unit, depth in drawn.items() if depth > 0.04)
 
 
-def sample_paint(seed: int, sex: str, years: float, hair: Colour, rng: np.random.Generator) -> Paint:
+def sample_paint(
+    seed: int, sex: str, skin: str, years: float, hair: Colour, rng: np.random.Generator
+) -> Paint:
     """Draw make-up for some women, a beard for some men, a fringe, and the skin's own spots."""
     drawn = {
         "freckles": _some(rng, 0.15, 0.3, 0.9),
-        "ruddiness": _some(rng, 0.6, 0.1, 0.8),
+        "ruddiness": _some(rng, 0.6, 0.1, 0.8) * _REDDENS[skin],
         "tired": _some(rng, 0.5, 0.1, 0.45 + 0.4 * years),
         "fringe": _some(rng, 0.22 if sex == "female" else 0.1, 0.3, 0.95),
     }
-    drawn |= _make_up(rng) if sex == "female" else _beard(rng)
+    drawn |= _make_up(skin, rng) if sex == "female" else _beard(rng)
     return Paint(seed=seed, hair_colour=hair, **drawn)
 
 
-def _make_up(rng: np.random.Generator) -> dict[str, float | Colour]:
+def _make_up(skin: str, rng: np.random.Generator) -> dict[str, float | Colour]:
     return {
         "lipstick": _some(rng, 0.5, 0.25, 0.85),
         "lip_colour": _LIPSTICKS[rng.integers(len(_LIPSTICKS))],
         "eye_shadow": _some(rng, 0.35, 0.15, 0.6),
         "shadow_colour": _SHADOWS[rng.integers(len(_SHADOWS))],
         "eyeliner": _some(rng, 0.35, 0.3, 0.9),
-        "blush": _some(rng, 0.35, 0.2, 0.8),
+        "blush": _some(rng, 0.35, 0.2, 0.8) * _REDDENS[skin],
     }
 
 

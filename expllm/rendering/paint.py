@@ -53,7 +53,7 @@ def layer(paint: Paint) -> Layer:
     result = np.zeros((front.SIZE_PX, front.SIZE_PX, 4), np.float32)
     rng = np.random.default_rng([paint.seed, 8])
     blotches, streaks = _noise(rng, 12, 12), _noise(rng, 44, 200)
-    _cover(result, 0.45 * paint.ruddiness * np.clip(_cheeks() + _nose() + 0.5 * blotches, 0, 1), _REDNESS)
+    _cover(result, 0.45 * paint.ruddiness * np.clip(_cheeks() + _nose() + 0.3 * blotches, 0, 1), _REDNESS)
     _cover(result, 0.6 * paint.tired * _under_eyes(), _DARK_SKIN)
     _cover(result, 0.55 * paint.freckles * _freckles(rng), _DARK_SKIN)
     _cover(result, 0.5 * paint.blush * _cheeks(), _REDNESS)

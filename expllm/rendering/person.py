@@ -88,7 +88,7 @@ class Person:
             lasting_folds=looks.lasting_folds(years, rng),
             fold_depth=float(rng.uniform(0.55, 1.0) + 0.4 * years),
             fold_pattern=int(rng.integers(NUM_PATTERNS)),
-            paint=looks.sample_paint(seed, sex, years, hair_colour, rng),
+            paint=looks.sample_paint(seed, sex, skin, years, hair_colour, rng),
             eye=str(rng.choice(_EYES)) if family == "caucasian" else "brown",
             brow=str(rng.choice(_BROWS)),
             brow_colour=looks.brow_colour(hair_colour),

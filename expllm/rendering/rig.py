@@ -11,7 +11,7 @@ from expllm.rendering.head import LOWER_LIP_MARGIN, UPPER_LIP_MARGIN, Points
 _RIG: dict[str, dict[str, float]] = {
     "au01": {"browInnerUp": 1.7},
     "au02": {"browOuterUp*": 1.1},
-    "au04": {"browDown*": 1.35, "browKnit*": 1},
+    "au04": {"browDown*": 1.35, "browSlant*": 1},
     "au05": {"eyeWide*": 1},
     "au06": {"cheekSquint*": 1, "eyeSquint*": 0.35},
     "au07": {"eyeSquint*": 1},

@@ -87,9 +87,13 @@ def test_people_rest_differently():
     assert corner > 0.008
 
 
-def test_a_knitted_brow_stays_on_its_side():
-    knitted = head.load().movements["browKnitLeft"]
-    assert np.all(head.load().vertices[knitted.index, 0] > 0)
+def test_a_frown_leaves_a_gap_between_the_brows():
+    loaded = head.load()
+    frown = head.moved(loaded.vertices, loaded.movements, rig.weights({"au04": 1.0}))
+    ends = [frown[LANDMARKS[f"brow inner end {side}"]] for side in ("left", "right")]
+    before = [loaded.vertices[LANDMARKS[f"brow inner end {side}"]] for side in ("left", "right")]
+    assert 0.6 * (before[0][0] - before[1][0]) < ends[0][0] - ends[1][0] < before[0][0] - before[1][0]
+    assert ends[0][1] < before[0][1] - 0.05
 
 
 def test_a_bare_skin_has_no_paint():
