@@ -31,18 +31,20 @@ _CENTRES = {
     "id/mouth/mouth-scale-horiz-decr": -0.3,
 }
 """Where measured people differ from the packed head on average."""
-_CLOSED = -0.006
-"""The lips of a face at rest overlap by at least this much, in mesh units."""
+_CLOSED = -0.018
+"""The lip gap of every face at rest, in mesh units: just closed, so that lips which part are seen to."""
+_CLOSING_STEPS = 3
 
 
 @lru_cache(maxsize=8)
 def resting_vertices(shape: Weights, rest: Weights) -> head.Points:
-    """The vertices of a person's head at rest, lips closed; not to be written to."""
+    """The vertices of a person's head at rest, the lips just closed; not to be written to."""
     loaded = head.load()
     shaped = head.moved(loaded.vertices, loaded.identities, dict(shape))
     resting = head.moved(shaped, loaded.movements, dict(rest))
-    open_by = rig.lip_gap(resting) - _CLOSED
-    return head.moved(resting, loaded.movements, _closing(open_by)) if open_by > 0 else resting
+    for _ in range(_CLOSING_STEPS):  # which points of the lips are nearest changes with the gap
+        resting = head.moved(resting, loaded.movements, _closing(rig.lip_gap(resting) - _CLOSED))
+    return resting
 
 
 def _closing(gap: float) -> dict[str, float]:
@@ -65,7 +67,7 @@ def sample_rest(rng: np.random.Generator) -> Weights:
     corner, slant = rng.normal(-0.1, 0.34), rng.normal(0.18, 0.2)
     result = {
         "browInnerUp": lift + slant,
-        "mouthShrugLower": max(rng.normal(0.22, 0.25), 0.0),
+        "mouthShrugLower": float(np.clip(rng.normal(0.12, 0.2), 0, 0.5)),
         "mouthPucker": rng.normal(0, 0.12),
         "mouthRollLower": max(rng.normal(-0.1, 0.12), 0.0),
         "jawForward": rng.normal(0, 0.15),
