@@ -90,12 +90,12 @@ def action_units(rig: Mapping[str, float], gap: float) -> dict[str, float]:
         rig: Weights of the rig's movements.
         gap: How much further the lips stand apart than at rest, in mesh units.
     """
-    parting = min(_mean(rig, "mouthLowerDown") / 0.6, _mean(rig, "mouthUpperUp") / 0.45, 1.0)
-    roll = min(rig.get("mouthRollUpper", 0.0), rig.get("mouthRollLower", 0.0))
-    tightened = min(roll / 0.35, _mean(rig, "mouthPress") / 0.4, 1.0)
-    jaw = rig.get("jawOpen", 0.0)
-    left, right = (rig.get(f"mouthSmile{side}", 0.0) / 1.15 for side in ("Left", "Right"))
-    found = {
+    found = _around_the_eyes(rig) | _lips(rig, gap) | _corners_and_jaw(rig)
+    return {column: float(np.clip(found[column], 0.0, 1.0)) for column in COLUMNS}
+
+
+def _around_the_eyes(rig: Mapping[str, float]) -> dict[str, float]:
+    return {
         "au01": rig.get("browInnerUp", 0.0) / 1.7,
         "au02": _mean(rig, "browOuterUp") / 1.1,
         "au04": _mean(rig, "browDown") / 1.35,
@@ -103,27 +103,41 @@ def action_units(rig: Mapping[str, float], gap: float) -> dict[str, float]:
         "au06": _mean(rig, "cheekSquint"),
         "au07": _mean(rig, "eyeSquint") - 0.35 * _mean(rig, "cheekSquint"),
         "au09": _mean(rig, "noseSneer"),
+        "au43": _mean(rig, "eyeBlink"),
+    }
+
+
+def _lips(rig: Mapping[str, float], gap: float) -> dict[str, float]:
+    parting = min(_mean(rig, "mouthLowerDown") / 0.6, _mean(rig, "mouthUpperUp") / 0.45, 1.0)
+    roll = min(rig.get("mouthRollUpper", 0.0), rig.get("mouthRollLower", 0.0))
+    tightened = min(roll / 0.35, _mean(rig, "mouthPress") / 0.4, 1.0)
+    return {
         "au10": _mean(rig, "mouthUpperUp") - 0.45 * parting,
+        "au16": _mean(rig, "mouthLowerDown") - 0.6 * parting,
+        "au18": rig.get("mouthPucker", 0.0),
+        "au22": rig.get("mouthFunnel", 0.0),
+        "au23": tightened,
+        "au24": _mean(rig, "mouthPress") - 0.4 * tightened,
+        "au25": (gap - _LEAST_PARTING) / (_FULL_PARTING - _LEAST_PARTING),
+        "au28": roll - 0.35 * tightened,
+    }
+
+
+def _corners_and_jaw(rig: Mapping[str, float]) -> dict[str, float]:
+    left, right = (rig.get(f"mouthSmile{side}", 0.0) / 1.15 for side in ("Left", "Right"))
+    jaw = rig.get("jawOpen", 0.0)
+    return {
         "au12": (left + right) / 2,
         "au12_left": left,
         "au12_right": right,
         "au14_left": rig.get("mouthDimpleLeft", 0.0),
         "au14_right": rig.get("mouthDimpleRight", 0.0),
         "au15": _mean(rig, "mouthFrown"),
-        "au16": _mean(rig, "mouthLowerDown") - 0.6 * parting,
         "au17": rig.get("mouthShrugLower", 0.0),
-        "au18": rig.get("mouthPucker", 0.0),
         "au20": _mean(rig, "mouthStretch"),
-        "au22": rig.get("mouthFunnel", 0.0),
-        "au23": tightened,
-        "au24": _mean(rig, "mouthPress") - 0.4 * tightened,
-        "au25": (gap - _LEAST_PARTING) / (_FULL_PARTING - _LEAST_PARTING),
         "au26": jaw / JAW_DROP if jaw <= _JAW_STRETCH_FROM else 0.0,
         "au27": jaw if jaw > _JAW_STRETCH_FROM else 0.0,
-        "au28": roll - 0.35 * tightened,
-        "au43": _mean(rig, "eyeBlink"),
     }
-    return {column: float(np.clip(found[column], 0.0, 1.0)) for column in COLUMNS}
 
 
 def _mean(rig: Mapping[str, float], movement: str) -> float:
