@@ -22,7 +22,7 @@ from expllm import cot, prompt
 from expllm.expressions import Expression
 from expllm.facs import COLUMNS
 
-settings.register_profile("expllm", deadline=None)
+settings.register_profile("expllm", deadline=None, max_examples=50)
 settings.load_profile("expllm")
 
 _START_TIMEOUT_S = 60

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -126,6 +126,7 @@ def test_an_empty_table_counts_nothing_and_still_has_a_page() -> None:
     assert "No face is labelled yet" in page_of()
 
 
+@settings(max_examples=20)
 @given(st.integers(1, 12), st.integers(0, 12))
 def test_tallies_of_parts_add_up_to_the_tally_of_the_whole(num_rows: int, cut: int) -> None:
     labels = table(*(labelled_row(number) for number in range(num_rows)))
