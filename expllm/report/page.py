@@ -63,6 +63,35 @@ def render(
         model_card: The checkpoint's card.json, where there is one.
         thumbnails: (photo_uri, face_index) -> data URI; without it the page holds no pixels.
     """
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            css=files("expllm.report").joinpath("report.css").read_text(encoding="utf-8"),
+            title=title,
+            tally=tally,
+            outcomes=dict(tally.values("outcome")),
+            reasons=[
+                (reason, REASONS.get(reason, ""), rows) for reason, rows in tally.values("reject_reason")
+            ],
+            expressions=EXPRESSIONS,
+            classes=_classes(tally),
+            bins=_bins(tally),
+            naming=_naming(tally),
+            profile=_profile(tally),
+            speeds=_speeds(runs),
+            runs=[
+                (run.run_id, [(name, facts(record)) for name, record in run.documents.items()])
+                for run in runs
+            ],
+            model_card=facts(model_card or {}),
+            cards=gallery.cards(rows, thumbnails or {}),
+            has_thumbnails=bool(thumbnails),
+        )
+    )
+
+
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("expllm.report", "."),
         autoescape=True,
@@ -71,25 +100,7 @@ def render(
         lstrip_blocks=True,
     )
     environment.filters |= {"count": _count, "share": _share, "number": _number}
-    return environment.get_template("report.html").render(
-        css=files("expllm.report").joinpath("report.css").read_text(encoding="utf-8"),
-        title=title,
-        tally=tally,
-        outcomes=dict(tally.values("outcome")),
-        reasons=[(reason, REASONS.get(reason, ""), rows) for reason, rows in tally.values("reject_reason")],
-        expressions=EXPRESSIONS,
-        classes=_classes(tally),
-        bins=_bins(tally),
-        naming=_naming(tally),
-        profile=_profile(tally),
-        speeds=_speeds(runs),
-        runs=[
-            (run.run_id, [(name, facts(record)) for name, record in run.documents.items()]) for run in runs
-        ],
-        model_card=facts(model_card or {}),
-        cards=gallery.cards(rows, thumbnails or {}),
-        has_thumbnails=bool(thumbnails),
-    )
+    return environment
 
 
 def facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
