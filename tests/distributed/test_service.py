@@ -35,7 +35,7 @@ def photograph(name):
 @pytest.fixture(scope="module")
 def client(local_ray, tiny_checkpoint):
     model = resolve(str(tiny_checkpoint))
-    start_engine(LabelConfig(model=str(tiny_checkpoint), engine_kwargs=ENGINE), model.model_id)
+    start_engine(ServiceConfig(model=str(tiny_checkpoint), engine_kwargs=ENGINE), model.model_id)
     address = httpx.URL(local_ray)
     application = build(ServiceConfig(model=str(tiny_checkpoint)), [digest("secret")])
     with (
@@ -124,7 +124,7 @@ def test_a_serve_that_listens_elsewhere_is_not_taken_for_ours(local_ray, address
 
 def test_an_engine_of_another_model_is_refused_and_stays(client):
     with pytest.raises(CallerError, match="not another"):
-        start_engine(LabelConfig(model="another"), "another")
+        start_engine(ServiceConfig(model="another"), "another")
     assert ray_serve.status().applications[APPLICATION].status == "RUNNING"
 
 
