@@ -128,6 +128,13 @@ def test_an_engine_of_another_model_is_refused_and_stays(client):
     assert ray_serve.status().applications[APPLICATION].status == "RUNNING"
 
 
+def test_a_second_service_does_not_replace_the_first(client, tiny_checkpoint):
+    second = build(ServiceConfig(model=str(tiny_checkpoint)))
+    with pytest.raises(CallerError, match="runs on this cluster already"), endpoint.running(second, "expllm"):
+        pass
+    assert client.post(PATH, headers=KEY, json={"photo_base64": ""}).status_code == 422
+
+
 def test_a_run_ends_where_another_model_has_taken_the_engines_place(client):
     features = np.zeros((1, 1), np.float16)
     face = {"shard_id": "s", "photo_uri": "a.jpg", "num_faces": 1, "face_index": 0, "known": "{}"}
