@@ -30,7 +30,7 @@ FIRST_PERSON = 500_000
 FIRST_FAINT_PERSON = 700_000
 
 _PEERS: Mapping[str, type[Peer]] = {
-    "no language model: estimator, classifier, writer": peers.WithoutLanguageModel,
+    "no language model": peers.WithoutLanguageModel,
     "face-api (7 classes)": peers.FaceApi,
     "fer (7 classes)": peers.Fer,
 }
@@ -136,10 +136,13 @@ def as_table(title: str, results: Mapping[str, Quality | None]) -> Table:
     """One row a model, shares as .xxx, and a dash where there is nothing to measure."""
     measured = next((quality for quality in results.values() if quality), None)
     faces, faint = (measured.faces, measured.faint_faces) if measured else (0, 0)
-    caption = (
-        f"at peak .2: on {faint} faces whose strongest true movement is below {FAINT_BELOW}, neutral left out"
+    printed = Table(
+        title=f"{title}: {faces} faces",
+        caption=_CAPTION.format(faint=faint, below=share(FAINT_BELOW)),
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
-    printed = Table(title=f"{title}: {faces} faces", caption=caption if faint else None, box=box.SIMPLE_HEAD)
     printed.add_column("")
     for heading in _HEADINGS:
         printed.add_column(heading, justify="right", no_wrap=True)
@@ -148,12 +151,16 @@ def as_table(title: str, results: Mapping[str, Quality | None]) -> Table:
     return printed
 
 
+_CAPTION = """\
+at peak .2: the {faint} faces whose strongest true movement is below {below}, neutral left out
+of seven: the faces that do not show contempt, which the two nets do not know
+no language model: the measured movements, a fixed rule from them to a label, the writer of training texts"""
 _HEADINGS = (
     "accuracy",
     "balanced",
-    "lowest recall",
+    "lowest\nrecall",
     "at peak\n.2",
-    "of seven",
+    "of\nseven",
     "parsed",
     "movements\nprecision",
     "movements\nrecall",
