@@ -138,7 +138,7 @@ def as_table(title: str, results: Mapping[str, Quality | None]) -> Table:
     faces, faint = (measured.faces, measured.faint_faces) if measured else (0, 0)
     printed = Table(
         title=f"{title}: {faces} faces",
-        caption=_CAPTION.format(faint=faint, below=share(FAINT_BELOW)),
+        caption=(_FAINT.format(faint, share(FAINT_BELOW)) if faint else "") + _CAPTION,
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -151,8 +151,8 @@ def as_table(title: str, results: Mapping[str, Quality | None]) -> Table:
     return printed
 
 
+_FAINT = "at peak .2: the {} faces whose strongest true movement is below {}, neutral left out\n"
 _CAPTION = """\
-at peak .2: the {faint} faces whose strongest true movement is below {below}, neutral left out
 of seven: the faces that do not show contempt, which the two nets do not know
 no language model: the measured movements, a fixed rule from them to a label, the writer of training texts"""
 _HEADINGS = (
