@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from typer import Option
 
@@ -137,7 +138,7 @@ def as_table(title: str, results: Mapping[str, Quality | None]) -> Table:
     measured = next((quality for quality in results.values() if quality), None)
     faces, faint = (measured.faces, measured.faint_faces) if measured else (0, 0)
     printed = Table(
-        title=f"{title}: {faces} faces",
+        title=escape(f"{title}: {faces} faces"),
         caption=(_FAINT.format(faint, share(FAINT_BELOW)) if faint else "") + _CAPTION,
         caption_justify="left",
         box=box.SIMPLE_HEAD,
@@ -147,7 +148,7 @@ def as_table(title: str, results: Mapping[str, Quality | None]) -> Table:
     for heading in _HEADINGS:
         printed.add_column(heading, justify="right", no_wrap=True)
     for name, quality in results.items():
-        printed.add_row(name, *(_cells(quality) if quality else ["–"] * len(_HEADINGS)))
+        printed.add_row(escape(name), *(_cells(quality) if quality else ["–"] * len(_HEADINGS)))
     return printed
 
 

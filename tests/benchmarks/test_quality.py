@@ -56,8 +56,8 @@ def test_only_a_text_can_fail_to_parse(outcome: str, reason: str | None, parsed:
 def test_a_row_a_model_in_one_table() -> None:
     fear = replace(PICTURE, expression=FEAR)
     quality = measure([(PICTURE, Said(HAPPINESS, 0.9)), (fear, Said(HAPPINESS, 0.9))])
-    lines = printed({"ours": quality, "fer: not installed": None})
+    lines = printed({"ours": quality, "fer: get [bench]": None})
     assert "2 faces" in lines[0]
     assert any("ours" in line and ".500" in line and ".000 fear" in line for line in lines)
-    (absent,) = (line for line in lines if "fer: not installed" in line)
+    (absent,) = (line for line in lines if "fer: get [bench]" in line)
     assert absent.count("–") == 12
