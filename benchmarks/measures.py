@@ -12,7 +12,9 @@ from expllm.expressions import Expression
 from expllm.facs import Side, associated
 
 FAINT_BELOW = 0.3
-"""An expression is faint where its strongest true movement is weaker than this."""
+"""An expression is faint where its strongest true movement, parted lips aside, is weaker than this."""
+_LIPS_PART = "au25"
+"""The least drop of the jaw parts the lips: a faint surprise has it strongly."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Quality:
     lowest_recall: float | None
     lowest_recall_of: str | None
     accuracy_faint: float | None
-    """On faces whose strongest true movement is below FAINT_BELOW, neutral ones left out."""
+    """On the faces that `is_faint` picks."""
     accuracy_of_seven: float | None
     """On faces that do not show contempt, the one expression that peers do not know."""
     parsed: float | None
@@ -84,7 +86,8 @@ def is_faint(picture: Picture) -> bool:
     """Whether an expression is there and its strongest true movement is weaker than FAINT_BELOW."""
     if picture.action_units is None or picture.expression is Expression.NEUTRAL:
         return False
-    return max((v for v in picture.action_units.values() if v is not None), default=0.0) < FAINT_BELOW
+    others = (v for column, v in picture.action_units.items() if column != _LIPS_PART)
+    return max((v for v in others if v is not None), default=0.0) < FAINT_BELOW
 
 
 def associations_correct(named: Iterable[Observation]) -> float | None:

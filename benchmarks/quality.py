@@ -152,7 +152,7 @@ def as_table(title: str, results: Mapping[str, Quality | None]) -> Table:
     return printed
 
 
-_FAINT = "at peak .2: the {} faces whose strongest true movement is below {}, neutral left out\n"
+_FAINT = "at peak .2: the {} faces whose strongest true movement, parted lips aside, is below {}\n"
 _CAPTION = """\
 of seven: the faces that do not show contempt, which the two nets do not know
 no language model: the measured movements, a fixed rule from them to a label, the writer of training texts"""

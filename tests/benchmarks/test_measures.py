@@ -62,6 +62,7 @@ def test_faint_faces_count_for_their_own_figure_only() -> None:
 def test_an_expression_is_faint_where_all_its_movements_are() -> None:
     assert is_faint(smile(FAINT_BELOW - 0.01))
     assert not is_faint(smile(FAINT_BELOW))
+    assert is_faint(picture(Expression.SURPRISE, au26=0.2, au25=0.8))
     assert not is_faint(picture(NEUTRAL))
     assert not is_faint(Picture(Path("a.jpg"), HAPPINESS, "1"))
 
