@@ -55,10 +55,12 @@ def main(
     if photographs is None:
         title = f"{people} rendered people never seen in training"
         shown, faint = _rendered(out, people)
+        labels = out / f"labels-{people}"
     else:
         title = f"Photographs of {photographs}" + (f", half {half}" if half else "")
         shown, faint = pictures.photographs(photographs, half), []
-    answers = {} if only_peers else _language_models([*shown, *faint], out, model)
+        labels = out / f"labels-{photographs.resolve().name}-{half or 'all'}"
+    answers = {} if only_peers else _language_models([*shown, *faint], labels, model)
     answers |= _peers([*shown, *faint])
     results = {name: said and measure(*_paired(shown, faint, said)) for name, said in answers.items()}
     out.mkdir(parents=True, exist_ok=True)
@@ -97,8 +99,8 @@ def _language_models(shown: Sequence[Picture], out: Path, model: str) -> dict[st
 
 def of_rows(shown: Sequence[Picture], rows: Sequence[Mapping[str, Any]]) -> list[Said]:
     """What the labels table says of each picture: of its largest face."""
-    largest = dict(sorted(((Path(row["photo_uri"]).name, row) for row in rows), key=_size))
-    return [_said(largest[picture.file.name]) for picture in shown]
+    largest = dict(sorted(((row["photo_uri"], row) for row in rows), key=_size))
+    return [_said(largest[str(picture.file.resolve())]) for picture in shown]
 
 
 def _size(named: tuple[str, Mapping[str, Any]]) -> float:
