@@ -46,7 +46,7 @@ class Throughput:
     """Faces beyond the first few over the seconds they add: what a long run keeps up."""
     job_share_of_engine: float
     job_start_s: float
-    """What a run takes before its rate counts: Ray, the model, vLLM's start."""
+    """What a run takes before its rate counts: the job's processes, the model, vLLM's start."""
     longest_answer_tokens: int
     mean_answer_tokens: float
     machine: str
@@ -66,7 +66,8 @@ def main(
     os.environ |= cluster.engine_environment(LabelConfig())  # the bare engine is told what the job's is
     prompts = read(sorted(photographs.glob("*.jpg")), model)
     answers, engine_s = asyncio.run(ask(prompts, model))
-    few, all_ = (_job(photographs, out, LabelConfig(model=model, limit=limit)) for limit in (_FEW, None))
+    with cluster.connected():  # one Ray for both runs, whose start would blur their difference
+        few, all_ = (_job(photographs, out, LabelConfig(model=model, limit=limit)) for limit in (_FEW, None))
     lengths = [answer.generated_tokens for answer in answers]
     engine_rate = len(prompts) / engine_s
     job_rate = (all_.faces - few.faces) / (all_.elapsed_s - few.elapsed_s)
