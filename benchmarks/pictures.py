@@ -70,9 +70,9 @@ def photographs(folder: Path, half: Half | None = None) -> list[Picture]:
 
 
 def half_of(person: str) -> Half:
-    """The half a person belongs to, by a hash of their number: the same whatever else is in the folder."""
-    odd = hashlib.sha256(person.lstrip("0").encode()).digest()[0] % 2
-    return Half.FINAL if odd else Half.LOOK
+    """The half a person belongs to: even numbers are looked at; who has no number goes by a hash."""
+    number = int(person) if person.isdecimal() else hashlib.sha256(person.encode()).digest()[0]
+    return Half.FINAL if number % 2 else Half.LOOK
 
 
 def _from_table(labels: Path) -> list[Picture]:
