@@ -1,11 +1,10 @@
 """Hints and pictures that do not fit, and what the texts about them tell: do they see, or do they repeat."""
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from benchmarks.measures import mean
 from benchmarks.pictures import Picture
 from expllm import cot
 from expllm.cot import ChainOfThought
@@ -76,17 +75,17 @@ def measure(asked: Sequence[Asked]) -> Controls:
     ]
     return Controls(
         faces=len(asked),
-        own_hints_label_right=_mean(_shows(one.text, one.picture) for one in asked),
-        blank_picture_text_unreadable=_mean(one.text_blank is None for one in asked),
-        blank_picture_sees_nothing=_mean(sees_nothing(text, one.hints) for one, text in blank),
-        blank_picture_movements_from_hints=_mean(agreement.precision for agreement in agreements),
-        blank_picture_hints_repeated=_mean(agreement.recall for agreement in agreements),
-        blank_picture_label_right=_mean(_shows(one.text_blank, one.picture) for one in asked),
-        false_hint_repeated=_mean(names(text, number) for _, text, number in misled),
-        false_hint_movement_named_without_it=_mean(names(text, number) for text, _, number in misled),
-        false_hint_changes_label=_mean(own.expression is not text.expression for own, text, _ in misled),
-        other_hints_label_of_picture=_mean(_shows(one.text_other, one.picture) for one in asked),
-        other_hints_label_of_hints=_mean(_shows(one.text_other, one.other) for one in asked),
+        own_hints_label_right=mean(_shows(one.text, one.picture) for one in asked),
+        blank_picture_text_unreadable=mean(one.text_blank is None for one in asked),
+        blank_picture_sees_nothing=mean(sees_nothing(text, one.hints) for one, text in blank),
+        blank_picture_movements_from_hints=mean(agreement.precision for agreement in agreements),
+        blank_picture_hints_repeated=mean(agreement.recall for agreement in agreements),
+        blank_picture_label_right=mean(_shows(one.text_blank, one.picture) for one in asked),
+        false_hint_repeated=mean(names(text, number) for _, text, number in misled),
+        false_hint_movement_named_without_it=mean(names(text, number) for text, _, number in misled),
+        false_hint_changes_label=mean(own.expression is not text.expression for own, text, _ in misled),
+        other_hints_label_of_picture=mean(_shows(one.text_other, one.picture) for one in asked),
+        other_hints_label_of_hints=mean(_shows(one.text_other, one.other) for one in asked),
     )
 
 
@@ -141,8 +140,3 @@ def _named(text: ChainOfThought) -> tuple[cot.Observation, ...]:
 
 def _shows(text: Text, picture: Picture) -> bool:
     return text is not None and text.expression is picture.expression
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None

@@ -40,8 +40,6 @@ from expllm.models.checkpoint import resolve
 from expllm.models.encoder import Encoder
 
 FIRST_PERSON = 650_000
-_GREY = 116
-"""The mean of the pixels that the encoder is normalised by."""
 
 
 def main(
@@ -81,8 +79,10 @@ def _asked(cases: Sequence[tuple[Picture, Seen]], model: str) -> list[Asked]:
 
 def _features(crops: Sequence[np.ndarray], model: str) -> tuple[np.ndarray, np.ndarray]:
     """Features of the crops, and those of a grey one."""
-    encoder = Encoder(resolve(model))
-    (blank,) = encoder.encode(np.full((1, *crops[0].shape), _GREY, np.uint8))
+    checkpoint = resolve(model)
+    encoder = Encoder(checkpoint)
+    grey = 255 * np.mean(checkpoint.preprocessing.mean)
+    (blank,) = encoder.encode(np.full((1, *crops[0].shape), grey, np.uint8))
     return encoder.encode(np.stack(crops)), blank
 
 

@@ -9,17 +9,14 @@ from typing import Annotated, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 from typer import Option
 
 from expllm.cli import run_command
 from expllm.expressions import EXPRESSIONS, Expression
 from expllm.rendering import expressions
 from expllm.rendering.expressions import Prototype
-from expllm.rendering.person import Person
-from expllm.rendering.render import render_face, table_row
-from expllm.rendering.scene import Scene
 from expllm.tables import FACES
+from jobs.faces import rendered_row
 
 PEAK = 0.2
 """What the strongest movement of such a face is made to be."""
@@ -34,9 +31,9 @@ def main(
     """Render PEOPLE with each expression at a peak of .2."""
     out.mkdir(parents=True, exist_ok=True)
     rows = [
-        _picture(out, person, number)
+        _row(out, person, expression)
         for person in range(seed, seed + people)
-        for number, expression in enumerate(EXPRESSIONS)
+        for expression in EXPRESSIONS
         if expression is not Expression.NEUTRAL
     ]
     pq.write_table(pa.Table.from_pylist(rows, schema=FACES), out / "faces.parquet")
@@ -49,14 +46,9 @@ def weakened(prototype: Prototype) -> Prototype:
     return replace(prototype, action_units=weaker, peak=PEAK)
 
 
-def _picture(out: Path, seed: int, number: int) -> dict[str, Any]:
-    prototype = weakened(expressions.sample(EXPRESSIONS[number], seed))
-    person = Person.sample(seed)
-    scene = Scene.sample(seed * len(EXPRESSIONS) + number)
-    face = render_face(person, prototype.action_units, scene, _SIZE_PX)
-    file = f"person_{seed:06d}_faint_{prototype.expression}.jpg"
-    Image.fromarray(face.pixels).save(out / file, quality=92)
-    return table_row(file, 0, person, prototype, face.truth)
+def _row(out: Path, seed: int, expression: Expression) -> dict[str, Any]:
+    prototype = weakened(expressions.sample(expression, seed))
+    return rendered_row(out / f"person_{seed:06d}_faint_{expression}.jpg", seed, prototype, _SIZE_PX)
 
 
 if __name__ == "__main__":

@@ -75,10 +75,10 @@ def measure(pairs: Pairs, faint: Pairs = ()) -> Quality:
         lowest_recall_of=str(lowest) if lowest else None,
         accuracy_faint=_accuracy(faint),
         accuracy_of_seven=_accuracy([p for p in pairs if p[0].expression is not Expression.CONTEMPT]),
-        parsed=_mean(said.parsed for _, said in pairs),
+        parsed=mean(said.parsed for _, said in pairs),
         **_texts(pairs),
         calibration_error=_calibration_error(pairs),
-        generated_tokens=_mean(said.generated_tokens for _, said in pairs),
+        generated_tokens=mean(said.generated_tokens for _, said in pairs),
     )
 
 
@@ -113,10 +113,10 @@ def _texts(pairs: Pairs) -> dict[str, float | None]:
     known = [(named, true) for true, named in texts if true is not None]
     agreements = [cot.agreement(named, true) for named, true in known]
     return {
-        "movements_precision": _mean(agreement.precision for agreement in agreements),
-        "movements_recall": _mean(agreement.recall for agreement in agreements),
-        "strength_within_a_band": _mean(cot.strength_agreement(named, true) for named, true in known),
-        "associations_correct": _mean(associations_correct(named) for _, named in texts),
+        "movements_precision": mean(agreement.precision for agreement in agreements),
+        "movements_recall": mean(agreement.recall for agreement in agreements),
+        "strength_within_a_band": mean(cot.strength_agreement(named, true) for named, true in known),
+        "associations_correct": mean(associations_correct(named) for _, named in texts),
     }
 
 
@@ -134,6 +134,7 @@ def _calibration_error(pairs: Pairs) -> float | None:
     return metrics.calibration_error(confidences, [p.expression is said.expression for p, said in sure])
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
+def mean(values: Iterable[float | None]) -> float | None:
+    """The mean of what is known; None where nothing is."""
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
