@@ -253,7 +253,7 @@ def test_speed_comes_from_the_last_run_that_measured_it() -> None:
     metrics = {"faces_per_s": 3.5, "generated_tokens": 820, "elapsed_s": 2.0}
     runs = [report.Run("a", {"metrics": metrics}), report.Run("b", {"config": {"model": "m"}})]
     written = page_of(labelled_row(), runs=runs)
-    assert "3.5 <small>faces/s" in written and "410 written tokens/s" in written
+    assert "3.50 <small>faces/s" in written and "410 written tokens/s" in written
 
 
 def test_facts_name_their_path_and_leave_out_nulls() -> None:
