@@ -8,8 +8,6 @@ import json
 import os
 import platform
 import shutil
-import subprocess
-import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from typer import Option
 
+from benchmarks import pictures
 from expllm.cli import run_command
 from expllm.config import LabelConfig
 from expllm.distributed import cluster, label
@@ -47,7 +46,7 @@ class Throughput:
     """Faces beyond the first few over the seconds they add: what a long run keeps up."""
     job_share_of_engine: float
     job_start_s: float
-    """What a run takes before its rate counts: Ray, the model, vLLM's start."""
+    """What a run takes before its rate counts: the job's processes, the model, vLLM's start."""
     longest_answer_tokens: int
     mean_answer_tokens: float
     machine: str
@@ -62,12 +61,14 @@ def main(
 ) -> None:
     """Label the same faces by the engine alone and by the whole job, and print both rates."""
     photographs = out / f"faces-{faces}"
-    if not (photographs / "faces.parquet").exists():
-        _render(photographs, faces)
+    options = ["--count", str(faces), "--seed", str(FIRST_PERSON), "--processes", "2"]
+    pictures.rendered(photographs, "jobs.faces", *options)
     os.environ |= cluster.engine_environment(LabelConfig())  # the bare engine is told what the job's is
     prompts = read(sorted(photographs.glob("*.jpg")), model)
     answers, engine_s = asyncio.run(ask(prompts, model))
-    few, all_ = (_job(photographs, out, LabelConfig(model=model, limit=limit)) for limit in (_FEW, None))
+    with cluster.connected():  # one Ray, warmed by a first run: else starting blurs the difference
+        limits = (_FEW, _FEW, None)
+        _, few, all_ = (_job(photographs, out, LabelConfig(model=model, limit=limit)) for limit in limits)
     lengths = [answer.generated_tokens for answer in answers]
     engine_rate = len(prompts) / engine_s
     job_rate = (all_.faces - few.faces) / (all_.elapsed_s - few.elapsed_s)
@@ -83,12 +84,6 @@ def main(
     )
     (out / "throughput.json").write_text(json.dumps(asdict(result), indent=2))
     _print(result)
-
-
-def _render(folder: Path, count: int) -> None:
-    # In a process of its own: vLLM trips over the compiler that rendering loads.
-    options = ["--out", str(folder), "--count", str(count), "--seed", str(FIRST_PERSON), "--processes", "2"]
-    subprocess.run([sys.executable, "-m", "jobs.faces", *options], check=True)
 
 
 def _job(photographs: Path, out: Path, config: LabelConfig) -> label.Summary:

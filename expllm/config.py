@@ -40,34 +40,27 @@ class Config(BaseModel):
             raise CallerError(_one_line(cls, error)) from error
 
 
-class LabelConfig(Config):
-    """How `expllm label` labels: the model, the detector, the engine and its limits."""
+class EngineConfig(Config):
+    """The model and what runs it: the same for jobs and for the service."""
 
     model: str = "expllm-135m"
     """The bundled model's name, or a checkpoint folder."""
-    detector: Literal["mediapipe"] = "mediapipe"
-    engine: Literal["vllm", "serve"] = "vllm"
-    """Engines inside the job, or the Serve deployment that jobs and HTTP clients share."""
     hints: bool = True
     """Whether the prompt tells the model which movements were measured on the face."""
-    limit: int | None = Field(None, ge=1)
-    """Most photographs to take, the first by URI; for a first look."""
-    max_reject_rate: float = Field(0.9, ge=0, le=1)
-    """The run fails above this share of rejected rows; what it has labelled stays."""
-    shard_size: int | None = Field(None, ge=1)
-    """About how many photographs are committed together; by default it grows with the input."""
-    face_workers: int = Field(1, ge=1)
-    """Processes that read photographs and find faces; one a core is a good number on a cluster."""
-    encoder_workers: int = Field(1, ge=1)
     encoder_gpus: float = Field(0, ge=0)
     """GPUs an encoder takes; may be a fraction."""
     engine_workers: int = Field(1, ge=1)
-    """vLLM engines inside the job."""
+    """vLLM engines; of those that Serve runs, the first starts at once and the others as requests come."""
     engine_gpus: int = Field(0, ge=0)
     """GPUs an engine takes; more than one for a model that is split over several."""
     engine_kwargs: dict[str, bool | int | float | str] = Field(default_factory=dict)
     """vLLM engine arguments that replace the project's own, by vLLM's names."""
     decode_timeout_s: float = Field(20, gt=0)
+
+    @property
+    def encoder_device(self) -> Literal["cpu", "cuda"]:
+        """Where encoders compute, as torch calls it."""
+        return "cuda" if self.encoder_gpus else "cpu"
 
     @property
     def engine_overrides(self) -> dict[str, bool | int | float | str]:
@@ -81,20 +74,28 @@ class LabelConfig(Config):
         return {**(gpu if self.engine_gpus else {}), **self.engine_kwargs}
 
 
-class ServiceConfig(Config):
+class LabelConfig(EngineConfig):
+    """How `expllm label` labels: the model, the detector, the engine and its limits."""
+
+    detector: Literal["mediapipe"] = "mediapipe"
+    engine: Literal["vllm", "serve"] = "vllm"
+    """Engines inside the job, or the Serve deployment that jobs and HTTP clients share."""
+    limit: int | None = Field(None, ge=1)
+    """Most photographs to take, the first by URI; for a first look."""
+    max_reject_rate: float = Field(0.9, ge=0, le=1)
+    """The run fails above this share of rejected rows; what it has labelled stays."""
+    shard_size: int | None = Field(None, ge=1)
+    """About how many photographs are committed together; by default it grows with the input."""
+    face_workers: int = Field(1, ge=1)
+    """Processes that read photographs and find faces; one a core is a good number on a cluster."""
+    encoder_workers: int = Field(1, ge=1)
+
+
+class ServiceConfig(EngineConfig):
     """How `expllm serve` answers."""
 
-    model: str = "expllm-135m"
-    """The bundled model's name, or a checkpoint folder."""
-    hints: bool = True
-    """Whether the prompt tells the model which movements were measured on the face."""
     reader_replicas: int = Field(1, ge=1)
     """Processes that read photographs and encode faces."""
-    engine_replicas: int = Field(1, ge=1)
-    """Most vLLM engines; the first starts with the service, others as requests come."""
-    engine_kwargs: dict[str, bool | int | float | str] = Field(default_factory=dict)
-    """vLLM engine arguments that replace the project's own, by vLLM's names."""
-    decode_timeout_s: float = Field(20, gt=0)
     api_keys_file: Path | None = None
     """Keys that clients may use, one a line; beside those of EXPLLM_API_KEYS."""
 

@@ -1,9 +1,9 @@
 """Measured movements, or none, into the complete prompt text: batch, training and serving use the same."""
 
-import hashlib
 import json
 
 from expllm import cot
+from expllm.checksums import short_sha256
 from expllm.expressions import EXPRESSIONS, Expression
 from expllm.facs import COLUMNS, Intensities, movements
 
@@ -51,7 +51,7 @@ def _hash() -> str:
     one_sided = {column: float(column.endswith("_left")) for column in COLUMNS}
     shapes = [explain(hints) + ask_label(hints) for hints in (None, one_sided, *levels)]
     chain = [cot.render(cot.ChainOfThought("-", "-", "-", expression)) for expression in EXPRESSIONS]
-    return hashlib.sha256(json.dumps([shapes, chain, MAX_ANSWER_TOKENS]).encode()).hexdigest()[:12]
+    return short_sha256(json.dumps([shapes, chain, MAX_ANSWER_TOKENS]))
 
 
 _HASH = _hash()

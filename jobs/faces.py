@@ -77,14 +77,17 @@ def _chunk(task: tuple[Path, int, range, int]) -> list[dict[str, Any]]:
 
 
 def _picture(out: Path, seed: int, number: int, size_px: int) -> dict[str, Any]:
-    """Render and store one picture; its row of the table."""
     prototype = expressions.sample(EXPRESSIONS[number], seed)
+    return rendered_row(out / f"person_{seed:06d}_{prototype.expression}.jpg", seed, prototype, size_px)
+
+
+def rendered_row(file: Path, seed: int, prototype: expressions.Prototype, size_px: int) -> dict[str, Any]:
+    """Render a person with the movements of a prototype, store the picture, and give its row of the table."""
     person = Person.sample(seed)
-    scene = Scene.sample(seed * len(EXPRESSIONS) + number)
+    scene = Scene.sample(seed * len(EXPRESSIONS) + EXPRESSIONS.index(prototype.expression))
     rendered = render_face(person, prototype.action_units, scene, size_px)
-    file = f"person_{seed:06d}_{prototype.expression}.jpg"
-    Image.fromarray(rendered.pixels).save(out / file, quality=JPEG_QUALITY)
-    return table_row(file, 0, person, prototype, rendered.truth)
+    Image.fromarray(rendered.pixels).save(file, quality=JPEG_QUALITY)
+    return table_row(file.name, 0, person, prototype, rendered.truth)
 
 
 def _shown(batches: Iterator[list[dict[str, Any]]], count: int) -> Iterator[list[dict[str, Any]]]:

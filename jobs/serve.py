@@ -8,7 +8,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from expllm.cli import run_command
-from expllm.config import LabelConfig, ServiceConfig
+from expllm.config import ServiceConfig
 from expllm.distributed import cluster
 from expllm.distributed.serve_engine import start_engine
 from expllm.models.checkpoint import resolve
@@ -28,17 +28,11 @@ def main(
     digests = [digest(key) for key in api_keys(settings, host)]
     model_id = resolve(settings.model).model_id
     with cluster.connected(), cluster.naming(), endpoint.listening(host, port) as url:
-        start_engine(_engine_config(settings), model_id)
+        start_engine(settings, model_id)
         with endpoint.running(build(settings, digests), "expllm"), suppress(KeyboardInterrupt):
             print(f"listening on {url}/v1/expressions; end with Ctrl-C", flush=True)
             while True:
                 time.sleep(3600)
-
-
-def _engine_config(settings: ServiceConfig) -> LabelConfig:
-    return LabelConfig(
-        model=settings.model, engine_workers=settings.engine_replicas, engine_kwargs=settings.engine_kwargs
-    )
 
 
 if __name__ == "__main__":

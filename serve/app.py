@@ -26,14 +26,16 @@ from serve.upload import BodyLimit, photograph
 Seen = list[tuple[dict[str, Any], np.ndarray]] | Reject
 """A photograph's faces, known columns and features of each, or why it cannot be used."""
 
+_READER_CPUS = 0.5
 
-@serve.deployment(ray_actor_options={"num_cpus": 0.5})
+
+@serve.deployment
 class Reader:
     """Reads photographs and encodes their faces."""
 
-    def __init__(self, model: str, decode_timeout_s: float) -> None:
-        self._faces = FaceReader(decode_timeout_s)
-        self._encoder = Encoder(resolve(model))
+    def __init__(self, config: ServiceConfig) -> None:
+        self._faces = FaceReader(config.decode_timeout_s)
+        self._encoder = Encoder(resolve(config.model), config.encoder_device)
 
     def read(self, data: bytes) -> Seen:
         """The faces of one photograph, from the left."""
@@ -103,5 +105,6 @@ class Expressions:
 
 def build(config: ServiceConfig, key_digests: Sequence[str] = ()) -> serve.Application:
     """Put the application together as a configuration says; it asks the engine that runs beside it."""
-    reader = Reader.options(num_replicas=config.reader_replicas).bind(config.model, config.decode_timeout_s)
+    options = {"num_cpus": _READER_CPUS, "num_gpus": config.encoder_gpus}
+    reader = Reader.options(num_replicas=config.reader_replicas, ray_actor_options=options).bind(config)
     return Expressions.bind(config, list(key_digests), reader)

@@ -32,7 +32,16 @@ def listening(host: str, port: int) -> Iterator[str]:
 
 @contextmanager
 def running(application: serve.Application, name: str) -> Iterator[None]:
-    """Run one application beside those that run already, and delete it alone afterwards."""
+    """Run one application beside those that run already, and delete it alone afterwards.
+
+    Raises:
+        CallerError: an application of this name runs already; it is not replaced.
+    """
+    if name in serve.status().applications:
+        raise CallerError(
+            f"the Serve application {name} runs on this cluster already: end the `expllm serve` that started "
+            "it, or `serve shutdown` where that one was killed"
+        )
     try:
         serve.run(application, name=name)
         yield

@@ -19,7 +19,7 @@ def _run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
         (["labl"], "labl"),
         (["verify"], "output"),
         (["verify", "out", "--colour"], "--colour"),
-        (["faces", "--count", "many"], "--count"),
+        (["verify", "out", "more"], "more"),
     ],
 )
 def test_a_misspelt_command_line_is_one_line(

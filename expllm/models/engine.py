@@ -112,6 +112,7 @@ class Engine:
     def shutdown(self) -> None:
         """End the engine's processes."""
         self._engine.shutdown()
+        del self._engine  # else vLLM shuts it down once more when the interpreter ends, and complains
 
 
 def label_logprobs(found: Mapping[int, Any], token_ids: Mapping[Expression, int]) -> dict[Expression, float]:

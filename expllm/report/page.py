@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from expllm.errors import Outcome, Reject
 from expllm.expressions import EXPRESSIONS
@@ -44,6 +44,10 @@ class Run:
         """The first value under a key, at whatever depth of whichever document; None where there is none."""
         return next((value for path, value in _leaves(self.documents) if path[-1] == key), None)
 
+    def facts(self) -> list[tuple[str, list[tuple[str, str]]]]:
+        """Each document's name and what it says, as the page shows it."""
+        return [(name, facts(document)) for name, document in self.documents.items()]
+
 
 def render(
     tally: Tally,
@@ -63,15 +67,7 @@ def render(
         model_card: The checkpoint's card.json, where there is one.
         thumbnails: (photo_uri, face_index) -> data URI; without it the page holds no pixels.
     """
-    environment = Environment(
-        loader=PackageLoader("expllm.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"count": _count, "share": _share, "number": _number}
-    return environment.get_template("report.html").render(
+    return _template().render(
         css=files("expllm.report").joinpath("report.css").read_text(encoding="utf-8"),
         title=title,
         tally=tally,
@@ -83,13 +79,23 @@ def render(
         naming=_naming(tally),
         profile=_profile(tally),
         speeds=_speeds(runs),
-        runs=[
-            (run.run_id, [(name, facts(record)) for name, record in run.documents.items()]) for run in runs
-        ],
+        runs=[(run.run_id, run.facts()) for run in runs],
         model_card=facts(model_card or {}),
         cards=gallery.cards(rows, thumbnails or {}),
         has_thumbnails=bool(thumbnails),
     )
+
+
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("expllm.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"count": _count, "share": _share, "number": _number}
+    return environment.get_template("report.html")
 
 
 def facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:

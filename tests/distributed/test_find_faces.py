@@ -1,22 +1,7 @@
 import pytest
-from botocore.stub import Stubber
 
-from expllm.distributed import faces, storage
+from expllm.distributed import faces
 from expllm.errors import CallerError
-
-
-@pytest.fixture
-def store(monkeypatch):
-    """A store whose answers a test gives itself."""
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "key")
-    storage.session.cache_clear()
-    storage.client.cache_clear()
-    with Stubber(storage.client()) as stubber:
-        yield stubber
-    storage.session.cache_clear()
-    storage.client.cache_clear()
 
 
 def photograph(uri, size_bytes=1):
@@ -28,13 +13,13 @@ def read(uri, size_bytes=1):
 
 
 @pytest.mark.parametrize("code", ["NoSuchKey", "AccessDenied", "InternalError"])
-def test_an_object_that_is_not_to_be_had_costs_its_own_row(store, code):
-    store.add_client_error("get_object", code)
+def test_an_object_that_is_not_to_be_had_costs_its_own_row(stubbed_store, code):
+    stubbed_store.add_client_error("get_object", code)
     assert read("s3://photos/a.jpg") == "unreadable_object"
 
 
-def test_credentials_that_end_during_a_run_end_it(store):
-    store.add_client_error("get_object", "ExpiredToken")
+def test_credentials_that_end_during_a_run_end_it(stubbed_store):
+    stubbed_store.add_client_error("get_object", "ExpiredToken")
     with pytest.raises(CallerError, match="ExpiredToken"):
         read("s3://photos/a.jpg")
 

@@ -183,14 +183,17 @@ def history(job, tmp_path_factory):
     names = ["kept.jpg", "changed.jpg", "lost.jpg", "absent.jpg"]
     (folder / "list.txt").write_text("\n".join(names))
     manifest.write(output, "20250101T000000", source, promised(folder / "deleted.jpg"))
-    runs = [(job(source, output), rows(output))]
+    label_by_another_model(output, str(folder / "kept.jpg"))
+    runs = [(job(source, output, relabel=True), rows(output))]
     (folder / "changed.jpg").write_bytes(b"no longer one")
     (folder / "new.png").write_bytes(ENDS["plain.png"][0])
     (folder / "list.txt").write_text("\n".join([*names, "new.png"]))
     table.open_table(output).update(predicate="photo_uri LIKE '%lost.jpg'", updates={"num_faces": "2"})
     with pytest.raises(RunError, match=r"without the row of a face: .*lost\.jpg \(face 1\)"):
         verify(output)
-    runs += [(job(source, output), rows(output))]
+    with pytest.raises(RunError, match=r"1 of 3 rows were rejected, .* max_reject_rate 0\.2: "):
+        job(source, output, max_reject_rate=0.2)
+    runs += [(None, rows(output))]
     runs += [(job(source, output, max_reject_rate=0.5), rows(output))]
     runs += [(job(source, output), rows(output))]
     assert verify(output).num_photographs == 6
@@ -202,17 +205,34 @@ def promised(path):
     return pa.Table.from_pylist([photograph], schema=MANIFEST)
 
 
+def label_by_another_model(output, uri):
+    row = {"photo_uri": uri, "photo_etag": "1", "model_id": "another", "face_index": 0, "outcome": "labelled"}
+    table.Committer(output, table.create(output)).commit(
+        pa.Table.from_pylist([row], schema=LABELS), replaced=(), metadata={}
+    )
+
+
+def test_rows_of_another_model_are_replaced_where_that_is_asked(history):
+    first, found = history[0]
+    assert found["kept.jpg", 0]["run_id"] == first.run_id and found["kept.jpg", 0]["model_id"] != "another"
+
+
 def test_later_runs_take_what_is_new_changed_lost_or_failed_for_a_moment(history):
-    (first, _), (second, found), *_ = history
-    made = {name: row["run_id"] for (name, _), row in found.items()}
-    assert {name for name, run_id in made.items() if run_id == first.run_id} == {"kept.jpg", "deleted.jpg"}
-    again = {"changed.jpg", "new.png", "lost.jpg", "absent.jpg"}
-    assert {name for name, run_id in made.items() if run_id == second.run_id} == again
+    (first, _), (_, found), *_ = history
+    earlier = {name for (name, _), row in found.items() if row["run_id"] == first.run_id}
+    assert earlier == {"kept.jpg", "deleted.jpg"}
+    assert {name for name, _ in found} - earlier == {"changed.jpg", "new.png", "lost.jpg", "absent.jpg"}
+
+
+def test_too_many_rejects_fail_the_run_and_keep_its_rows(history):
+    _, found = history[1]
+    assert found["changed.jpg", None]["reject_reason"] == "unknown_format"
+    assert found["new.png", None]["outcome"] == "no_face"
 
 
 def test_what_failed_for_a_moment_is_tried_three_times(history):
-    assert [summary.num_pending for summary, _ in history] == [5, 4, 1, 0]
-    _, found = history[-1]
+    (first, _), _, (third, _), (fourth, found) = history
+    assert (first.num_pending, third.num_pending, fourth.num_pending) == (5, 1, 0)
     absent = found["absent.jpg", None]
     assert (absent["reject_reason"], absent["attempts"]) == ("unreadable_object", 3)
     assert found["kept.jpg", 0]["attempts"] == 1
@@ -226,27 +246,6 @@ def test_a_photograph_that_was_promised_and_then_deleted_has_its_row(history):
 def test_trying_again_in_vain_does_not_fail_a_good_run(history):
     third, _ = history[2]
     assert third.outcomes == {"rejected": 1}
-
-
-def test_relabelling_replaces_every_row(job, tmp_path):
-    (tmp_path / "a.jpg").write_bytes(face(0))
-    output = str(tmp_path / "out")
-    before = {"photo_uri": str(tmp_path / "a.jpg"), "photo_etag": "1", "model_id": "another", "face_index": 0}
-    table.Committer(output, table.create(output)).commit(
-        pa.Table.from_pylist([before], schema=LABELS), replaced=(), metadata={}
-    )
-    after = job(str(tmp_path / "a.jpg"), output, hints=False, relabel=True)
-    (row,) = rows(output).values()
-    assert row["run_id"] == after.run_id and row["prompt_id"].endswith("-no-hints")
-
-
-def test_too_many_rejects_fail_the_run_and_keep_its_rows(job, tmp_path):
-    for name in ("a.jpg", "b.jpg"):
-        (tmp_path / name).write_bytes(name.encode())
-    output = str(tmp_path / "out")
-    with pytest.raises(RunError, match=r"2 of 2 rows were rejected, .*: unknown_format 2"):
-        job(str(tmp_path / "*.jpg"), output, max_reject_rate=0.5)
-    assert verify(output).outcomes == {"rejected": 2}
 
 
 def test_more_workers_than_the_cluster_holds_are_refused(job, tmp_path):

@@ -4,9 +4,8 @@ import io
 
 import pyarrow as pa
 import pytest
-from botocore.stub import Stubber
 
-from expllm.distributed import label, storage
+from expllm.distributed import label
 from expllm.errors import CallerError, RunError
 from expllm.tables import MANIFEST
 
@@ -14,20 +13,6 @@ PHOTOGRAPHS = pa.Table.from_pylist(
     [{"photo_uri": f"s3://photos/{n}.jpg", "photo_etag": "1", "size_bytes": 1} for n in range(3)],
     schema=MANIFEST,
 )
-
-
-@pytest.fixture
-def store(monkeypatch):
-    """A store whose answers a test gives itself."""
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "key")
-    storage.session.cache_clear()
-    storage.client.cache_clear()
-    with Stubber(storage.client()) as stubber:
-        yield stubber
-    storage.session.cache_clear()
-    storage.client.cache_clear()
 
 
 def summary(*, labelled=0, rejected=0, rejected_again=0, num_listed=1000):
@@ -64,14 +49,14 @@ def test_a_run_with_nothing_to_do_does_not_call_rejects_labelled():
     assert summary(num_listed=7).line == "nothing to do: all 7 photographs have their rows already"
 
 
-def test_one_photograph_that_is_denied_does_not_refuse_the_input(store):
-    store.add_client_error("get_object", "AccessDenied")
-    store.add_response("get_object", {"Body": io.BytesIO(b"x")})
+def test_one_photograph_that_is_denied_does_not_refuse_the_input(stubbed_store):
+    stubbed_store.add_client_error("get_object", "AccessDenied")
+    stubbed_store.add_response("get_object", {"Body": io.BytesIO(b"x")})
     label._check_readable(PHOTOGRAPHS)
 
 
-def test_an_input_of_which_nothing_may_be_read_is_refused(store):
+def test_an_input_of_which_nothing_may_be_read_is_refused(stubbed_store):
     for code in ("AccessDenied", "NoSuchKey", "AccessDenied"):
-        store.add_client_error("get_object", code)
+        stubbed_store.add_client_error("get_object", code)
     with pytest.raises(CallerError, match="access denied"):
         label._check_readable(PHOTOGRAPHS)

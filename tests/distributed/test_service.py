@@ -35,7 +35,7 @@ def photograph(name):
 @pytest.fixture(scope="module")
 def client(local_ray, tiny_checkpoint):
     model = resolve(str(tiny_checkpoint))
-    start_engine(LabelConfig(model=str(tiny_checkpoint), engine_kwargs=ENGINE), model.model_id)
+    start_engine(ServiceConfig(model=str(tiny_checkpoint), engine_kwargs=ENGINE), model.model_id)
     address = httpx.URL(local_ray)
     application = build(ServiceConfig(model=str(tiny_checkpoint)), [digest("secret")])
     with (
@@ -124,8 +124,15 @@ def test_a_serve_that_listens_elsewhere_is_not_taken_for_ours(local_ray, address
 
 def test_an_engine_of_another_model_is_refused_and_stays(client):
     with pytest.raises(CallerError, match="not another"):
-        start_engine(LabelConfig(model="another"), "another")
+        start_engine(ServiceConfig(model="another"), "another")
     assert ray_serve.status().applications[APPLICATION].status == "RUNNING"
+
+
+def test_a_second_service_does_not_replace_the_first(client, tiny_checkpoint):
+    second = build(ServiceConfig(model=str(tiny_checkpoint)))
+    with pytest.raises(CallerError, match="runs on this cluster already"), endpoint.running(second, "expllm"):
+        pass
+    assert client.post(PATH, headers=KEY, json={"photo_base64": ""}).status_code == 422
 
 
 def test_a_run_ends_where_another_model_has_taken_the_engines_place(client):

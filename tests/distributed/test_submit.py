@@ -43,6 +43,7 @@ def cluster(tmp_path_factory, take_ports):
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",  # nothing is left to be waited for
         "RAY_ADDRESS": f"http://127.0.0.1:{dashboard}",
     }
     head = [

@@ -74,7 +74,7 @@ def test_a_failure_in_a_worker_is_one_line(local_ray, config, prepared, tmp_path
     (faces / "crops.npy").symlink_to(prepared / "crops.npy")
     table = pq.read_table(prepared / "faces.parquet").drop_columns(["detected"])
     pq.write_table(table, faces / "faces.parquet")
-    broken = {"faces": str(faces), "output": str(tmp_path / "out"), "max_failures": 0}
+    broken = {"faces": str(faces), "output": str(tmp_path / "out"), "max_failures": 0, "workers": 1}
     with pytest.raises(RunError, match="detected") as ended:
         train.run(config.model_copy(update=broken))
     assert "\n" not in str(ended.value)
