@@ -49,7 +49,7 @@ def main(
 ) -> None:
     """Ask about the same faces with true hints, a blank picture, a false hint, and another face's hints."""
     options = ["--count", str(people * len(EXPRESSIONS)), "--seed", str(FIRST_PERSON), "--processes", "2"]
-    rendered = pictures.rendered(out / f"faces-{people}", "jobs.faces", *options)
+    rendered = pictures.rendered(out / f"faces-{people}", *options)
     found = zip(rendered, detection.see(picture.file for picture in rendered), strict=True)
     cases = [(picture, seen) for picture, seen in found if seen is not None]
     result = measure(_asked(cases, model))

@@ -49,7 +49,7 @@ class FaceApi:
 
     def __init__(self) -> None:
         torch.set_num_threads(1)  # the net is too small to share: threads only wait for each other
-        self._blocks = torch.nn.Sequential(*started_tower().eval().blocks)
+        self._blocks = torch.nn.Sequential(*started_tower().eval().photographs.blocks)
         tensors = face_api.tensors()
         self._weights, self._bias = tensors["fc/weights"], tensors["fc/bias"]
 

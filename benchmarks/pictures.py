@@ -41,11 +41,11 @@ class Half(StrEnum):
     FINAL = "final"
 
 
-def rendered(folder: Path, module: str, *options: str) -> list[Picture]:
-    """Read the pictures that `python -m MODULE --out FOLDER OPTIONS` renders; they are rendered once."""
+def rendered(folder: Path, *options: str) -> list[Picture]:
+    """Read the pictures that `expllm faces --out FOLDER OPTIONS` renders; they are rendered once."""
     if not (folder / _TRUTH).exists():
         # In a process of its own: vLLM trips over the compiler that rendering loads.
-        subprocess.run([sys.executable, "-m", module, "--out", str(folder), *options], check=True)
+        subprocess.run([sys.executable, "-m", "jobs.faces", "--out", str(folder), *options], check=True)
     return [
         Picture(folder / row["file"], Expression(row["expression"]), str(row["person"]), row["action_units"])
         for row in pq.read_table(folder / _TRUTH).to_pylist()

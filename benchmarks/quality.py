@@ -29,6 +29,8 @@ from expllm.faces import area
 FIRST_PERSON = 500_000
 """People are numbered; those in training have lower numbers."""
 FIRST_FAINT_PERSON = 700_000
+FAINT_PEAK = 0.2
+"""The strongest movement of the faces that are measured besides, as faint."""
 
 _PEERS: Mapping[str, type[Peer]] = {
     "no language model": peers.WithoutLanguageModel,
@@ -70,10 +72,12 @@ def main(
 
 
 def _rendered(out: Path, people: int) -> tuple[list[Picture], list[Picture]]:
-    options = ["--count", str(people * len(EXPRESSIONS)), "--seed", str(FIRST_PERSON), "--processes", "2"]
-    shown = pictures.rendered(out / f"faces-{people}", "jobs.faces", *options)
-    faint_options = ["--people", str(people), "--seed", str(FIRST_FAINT_PERSON)]
-    return shown, pictures.rendered(out / f"faint-{people}", "benchmarks.faint", *faint_options)
+    options = ["--count", str(people * len(EXPRESSIONS)), "--processes", "2", "--seed"]
+    faint = [str(FIRST_FAINT_PERSON), "--peaks", str(FAINT_PEAK), str(FAINT_PEAK)]
+    return (
+        pictures.rendered(out / f"faces-{people}", *options, str(FIRST_PERSON)),
+        pictures.rendered(out / f"faint-{people}", *options, *faint),
+    )
 
 
 def _paired(

@@ -62,7 +62,7 @@ def main(
     """Label the same faces by the engine alone and by the whole job, and print both rates."""
     photographs = out / f"faces-{faces}"
     options = ["--count", str(faces), "--seed", str(FIRST_PERSON), "--processes", "2"]
-    pictures.rendered(photographs, "jobs.faces", *options)
+    pictures.rendered(photographs, *options)
     os.environ |= cluster.engine_environment(LabelConfig())  # the bare engine is told what the job's is
     prompts = read(sorted(photographs.glob("*.jpg")), model)
     answers, engine_s = asyncio.run(ask(prompts, model))

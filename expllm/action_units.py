@@ -1,5 +1,6 @@
 """Estimates the action units of a detected face from its landmarks, blendshapes and head pose."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from expllm.faces import BLENDSHAPES, LEFT_EYE, RIGHT_EYE, DetectedFace, rotation
-from expllm.facs import COLUMNS
+from expllm.facs import COLUMNS, Intensities
+from expllm.unit_reader import sigmoid
 
 BUNDLED = Path(__file__).parent / "data" / "action_units.npz"
 
@@ -60,10 +62,7 @@ class Estimator:
         hidden = (inputs - self.mean) / self.spread
         for weight, bias in inner:
             hidden = np.maximum(hidden @ weight + bias, 0)
-        sigmoid: Float32[np.ndarray, "faces units"] = 0.5 + 0.5 * np.tanh(
-            (hidden @ last_weight + last_bias) / 2
-        )
-        return sigmoid
+        return sigmoid(hidden @ last_weight + last_bias)
 
 
 def _hidden(yaw_deg: float) -> tuple[str, ...]:
@@ -87,3 +86,15 @@ def frontal(face: DetectedFace) -> Float32[np.ndarray, "478 3"]:
         face.yaw_deg, face.pitch_deg, face.roll_deg
     )
     return turned_back
+
+
+def to_array(intensities: Sequence[Intensities]) -> Float32[np.ndarray, "faces units"]:
+    """Intensities as rows in the order of COLUMNS, NaN for None."""
+    return np.array([[row.get(column) for column in COLUMNS] for row in intensities], np.float32)
+
+
+def to_intensities(row: Float32[np.ndarray, " units"]) -> dict[str, float | None]:
+    """One row of an array back into the mapping, None for NaN."""
+    return {
+        column: None if np.isnan(value) else float(value) for column, value in zip(COLUMNS, row, strict=True)
+    }

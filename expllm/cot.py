@@ -22,6 +22,9 @@ KEY_OBSERVATIONS = "Key Observations"
 INTERPRETATION = "Overall Emotional Interpretation"
 CONCLUSION = "Conclusion"
 EXPRESSION = "Expression"
+NOT_VISIBLE = "The face cannot be made out, so no expression is named."
+"""The whole answer where the picture shows no face that could be read, whatever the hints say."""
+
 _CHAIN = (KEY_OBSERVATIONS, INTERPRETATION, CONCLUSION)
 
 _HEADS = "|".join((*_CHAIN, EXPRESSION))
@@ -104,13 +107,15 @@ def parse(text: str, *, truncated: bool) -> ChainOfThought | Reject:
     """Read a model's answer; say why when it cannot be read, and guess nothing.
 
     Read are the four heads in order, the label-first order, and the published form of three heads, whose
-    label is the one expression that the Conclusion names.
+    label is the one expression that the Conclusion names. NOT_VISIBLE is a reason, not a chain.
 
     Args:
         truncated: Whether the text reached the token limit; it is then never read.
     """
     if truncated:
         return Reject.TEXT_TRUNCATED
+    if text.strip() == NOT_VISIBLE:
+        return Reject.FACE_NOT_VISIBLE
     before, *parts = _HEAD.split(text)
     heads = tuple(parts[::2])
     sections = dict(zip(heads, map(_one_line, parts[1::2]), strict=True))

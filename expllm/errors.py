@@ -44,6 +44,8 @@ class Reject(StrEnum):
     """The model's answer reached its token limit."""
     TEXT_MALFORMED = "text_malformed"
     """The model's answer does not follow the grammar."""
+    FACE_NOT_VISIBLE = "face_not_visible"
+    """The model says that it cannot make the face out."""
     GENERATION_FAILED = "generation_failed"
     """The engine gave no answer for this face."""
 

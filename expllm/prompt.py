@@ -46,12 +46,12 @@ def _hints(intensities: Intensities | None) -> str:
 
 
 def _hash() -> str:
-    """Hash all that shapes prompts and answers: frame, questions, names, sides, bands, heads, limit."""
+    """Hash what shapes prompts and answers: frame, questions, names, sides, bands, heads, refusal, limit."""
     levels = [dict.fromkeys(COLUMNS, level / 20) for level in range(21)]
     one_sided = {column: float(column.endswith("_left")) for column in COLUMNS}
     shapes = [explain(hints) + ask_label(hints) for hints in (None, one_sided, *levels)]
     chain = [cot.render(cot.ChainOfThought("-", "-", "-", expression)) for expression in EXPRESSIONS]
-    return short_sha256(json.dumps([shapes, chain, MAX_ANSWER_TOKENS]))
+    return short_sha256(json.dumps([shapes, chain, cot.NOT_VISIBLE, MAX_ANSWER_TOKENS]))
 
 
 _HASH = _hash()

@@ -10,7 +10,7 @@ from expllm.facs import ACTION_UNITS, COLUMNS, EXPECTED_FROM, Intensities, movem
 
 HINTS_DROPPED_RATE = 0.35
 """Share of the examples without hints, so that the model also works without."""
-HINTS_FALSE_RATE = 0.1
+HINTS_FALSE_RATE = 0.15
 """Share of the examples whose hints have one movement too many or too few, so that it trusts the picture."""
 IGNORED = -100
 """The target of tokens that do not count towards the loss."""
@@ -49,6 +49,12 @@ def examples(
         else _chain_example(hints, writer.write(intensities_true, expression, rng), label_first)
         for hints in drawn
     ]
+
+
+def refusal(intensities_measured: Intensities | None, rng: random.Random) -> Example:
+    """An example whose picture shows no face: whatever hints say, the answer is that none can be made out."""
+    hints = _hints(intensities_measured, rng)
+    return Example(prompt.explain(hints), cot.NOT_VISIBLE, hints is not None)
 
 
 def tokenise(example: Example, encode: Callable[[str], list[int]]) -> tuple[list[int], list[int]]:

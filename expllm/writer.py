@@ -20,6 +20,11 @@ NEAR = 0.6
 FAR = 0.3
 """A runner-up with less than this share is far behind."""
 
+FAINT_BELOW = 0.4
+"""An expression none of whose movements reaches this is called faint."""
+LITTLE_BELOW = 0.25
+"""Where no movement at all reaches this, the text says that little is to be seen."""
+
 _PLURAL = {25: "parted lips", 43: "closed eyes"}
 """Movements whose names are no noun: what a sentence calls them."""
 
@@ -38,6 +43,16 @@ class _Case:
     def contested(self) -> bool:
         """Whether the movements speak more for another expression than for the label."""
         return self.scores[self.rival] > self.scores[self.label]
+
+    @property
+    def is_faint(self) -> bool:
+        """Whether all that speaks for the label is weak."""
+        return all(m.intensity < FAINT_BELOW for m in self.supporting(self.label))
+
+    @property
+    def shows_little(self) -> bool:
+        """Whether all movements, of whatever expression, are hardly there."""
+        return all(m.intensity < LITTLE_BELOW for m in self.movements)
 
     def supporting(self, expression: Expression) -> list[Movement]:
         """The movements associated with an expression, the one that adds most to its score first."""
@@ -95,14 +110,24 @@ def _named_expressions(movement: Movement, case: _Case) -> tuple[Expression, ...
     return tuple(e for e in (case.label, case.rival) if e in own) or own[:1]
 
 
+_AT_REST = (
+    "No movement stands out.",
+    "The face is at rest; no movement stands out.",
+    "Nothing moves that could be told; the face is at rest.",
+    "Brows, eyes and mouth are at rest.",
+)
+
+
 def _key_observations(case: _Case, rng: random.Random) -> str:
     """List the movements from the top of the face down; neighbours with equal expressions share a bracket."""
     groups = groupby(case.movements, key=lambda m: _named_expressions(m, case))
     text = "; ".join(", ".join(map(cot.mention, group)) + _bracket(shared) for shared, group in groups)
     if not text:
-        return rng.choice(("No movement stands out.", "The face is at rest; no movement stands out."))
+        return rng.choice(_AT_REST)
+    if case.shows_little:
+        text = rng.choice(("Little is to be seen: ", "Hardly anything moves: ", "Close to rest: ")) + text
     if len(case.movements) == 1:
-        return text + rng.choice((", nothing else stands out.", ", and no other movement stands out."))
+        return text + rng.choice((", nothing else stands out.", ", and no other movement stands out.", "."))
     return f"{text}."
 
 
@@ -120,12 +145,14 @@ def _interpretation(case: _Case, rng: random.Random) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
+_JOINTLY = ("together point to", "together suggest", "combine into", "jointly speak for", "add up to")
+
+
 def _evidence(case: _Case, expression: Expression, rng: random.Random) -> str:
     """Say how the movements act together for an expression that at least one is associated with."""
     first, *more = case.supporting(expression)
     if more:
-        say = rng.choice(("together point to", "together suggest", "combine into", "jointly speak for"))
-        return f"{_the(first)} and {_the(more[0])} {say} {expression}"
+        return f"{_listed([first, *more], rng)} {rng.choice(_JOINTLY)} {expression}"
     if len(case.movements) == 1 or case.contested:
         alone = rng.choice(("alone", "by itself")) if first.number not in _PLURAL else "alone"
         return f"{_the(first)} {alone} {_verb('point', first)} to {expression}"
@@ -134,18 +161,35 @@ def _evidence(case: _Case, expression: Expression, rng: random.Random) -> str:
     return f"{_the(first)} {_verb('point', first)} to {expression} {aside}"
 
 
+def _listed(found: Sequence[Movement], rng: random.Random) -> str:
+    """The first two of at least two movements, and sometimes a third."""
+    if len(found) > 2 and rng.random() < 0.4:
+        return f"{_the(found[0])}, {_the(found[1])} and {_the(found[2])}"
+    return f"{_the(found[0])} and {_the(found[1])}"
+
+
 def _runner_up(case: _Case, rng: random.Random) -> str:
     rival = case.rival
     if case.scores[rival] == 0:
-        return rng.choice(("nothing points elsewhere", "no other expression comes into question"))
+        return rng.choice(_NO_RIVAL)
     ratio = case.scores[rival] / case.scores[case.label]
     if rival is Expression.NEUTRAL:
         return "as all is weak, neutral is near" if ratio >= NEAR else "neutral comes second"
+    contrary = _contrary(case)
     if ratio >= NEAR:
-        contrary = _contrary(case)
         why = f"given {_the(contrary[0])}" if contrary else f"sharing {_the(case.supporting(rival)[0])}"
         return f"{rival} is near, {why}"
-    return f"{rival} {rng.choice(('comes second', 'is next'))}" if ratio >= FAR else f"{rival} is far behind"
+    if ratio < FAR:
+        return f"{rival} is {rng.choice(('far', 'clearly', 'well'))} behind"
+    second = f"{rival} {rng.choice(('comes second', 'is next', 'follows'))}"
+    return f"{second}, for {_the(contrary[0])}" if contrary and rng.random() < 0.5 else second
+
+
+_NO_RIVAL = (
+    "nothing points elsewhere",
+    "no other expression comes into question",
+    "nothing on the face speaks against it",
+)
 
 
 def _contrary(case: _Case) -> list[Movement]:
@@ -200,8 +244,23 @@ def _verb(stem: str, subject: Movement) -> str:
     return stem if subject.number in _PLURAL else f"{stem}s"
 
 
+_OPENINGS = ("", "Taken together, ", "So ", "Overall, ", "All in all, ")
+
+
 def _conclusion(case: _Case, rng: random.Random) -> str:
-    opening = "Even so, " if case.contested else rng.choice(("", "Taken together, ", "So "))
-    say = "the face is neutral" if case.label is Expression.NEUTRAL else f"the face shows {case.label}"
-    text = f"{opening}{say}."
+    opening = "Even so, " if case.contested else rng.choice(_OPENINGS)
+    text = f"{opening}{_says(case, rng)}."
     return text[0].upper() + text[1:]
+
+
+def _says(case: _Case, rng: random.Random) -> str:
+    if case.label is Expression.NEUTRAL:
+        return rng.choice(("the face is neutral", "the expression is neutral"))
+    if case.is_faint and case.supporting(case.label):
+        faintly = (
+            "the face faintly shows {}",
+            "the face shows faint {}",
+            "the face shows {}, but only faintly",
+        )
+        return rng.choice(faintly).format(case.label)
+    return rng.choice(("the face shows {}", "the expression is {}")).format(case.label)

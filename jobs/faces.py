@@ -8,6 +8,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
@@ -36,16 +37,27 @@ def main(
     ] = 0,
     size_px: Annotated[int, typer.Option(min=32, max=2048, help="Width and height of a picture.")] = 224,
     processes: Annotated[int, typer.Option(min=1, help="Pictures rendered at a time.")] = 1,
+    peaks: Annotated[
+        tuple[float, float] | None,
+        typer.Option(help="Least and greatest strength of an expression's strongest movement, 0..1."),
+    ] = None,
 ) -> None:
     """Render COUNT faces: picture i shows person seed + i // 8 with expression i % 8."""
+    _check_peaks(peaks)
     unfinished = _begun(out)
     chunks = [
-        (out, seed, range(start, min(start + _CHUNK, count)), size_px) for start in range(0, count, _CHUNK)
+        (out, seed, range(start, min(start + _CHUNK, count)), size_px, peaks)
+        for start in range(0, count, _CHUNK)
     ]
     rows = list(chain.from_iterable(_shown(_rendered(chunks, processes), count)))
     pq.write_table(pa.Table.from_pylist(rows, schema=FACES), unfinished)
     unfinished.replace(out / _TABLE_NAME)
     print(f"{len(rows)} faces in {out / _TABLE_NAME}")
+
+
+def _check_peaks(peaks: tuple[float, float] | None) -> None:
+    if peaks is not None and not 0 < peaks[0] <= peaks[1] <= 1:
+        raise CallerError("--peaks takes two numbers above 0 and up to 1, the smaller one first")
 
 
 def _begun(out: Path) -> Path:
@@ -71,23 +83,27 @@ def _rendered(chunks: list[tuple[Any, ...]], processes: int) -> Iterator[list[di
         raise RunError("a rendering process died, perhaps for want of memory; use fewer processes") from error
 
 
-def _chunk(task: tuple[Path, int, range, int]) -> list[dict[str, Any]]:
-    out, seed, pictures, size_px = task
-    return [_picture(out, seed + i // len(EXPRESSIONS), i % len(EXPRESSIONS), size_px) for i in pictures]
+def _chunk(task: tuple[Path, int, range, int, tuple[float, float] | None]) -> list[dict[str, Any]]:
+    out, seed, pictures, size_px, peaks = task
+    return [
+        _picture(out, seed + i // len(EXPRESSIONS), i % len(EXPRESSIONS), size_px, peaks) for i in pictures
+    ]
 
 
-def _picture(out: Path, seed: int, number: int, size_px: int) -> dict[str, Any]:
+def _picture(
+    out: Path, seed: int, number: int, size_px: int, peaks: tuple[float, float] | None
+) -> dict[str, Any]:
+    """Render and store one picture; its row of the table."""
     prototype = expressions.sample(EXPRESSIONS[number], seed)
-    return rendered_row(out / f"person_{seed:06d}_{prototype.expression}.jpg", seed, prototype, size_px)
-
-
-def rendered_row(file: Path, seed: int, prototype: expressions.Prototype, size_px: int) -> dict[str, Any]:
-    """Render a person with the movements of a prototype, store the picture, and give its row of the table."""
+    if peaks is not None:
+        peak = np.random.default_rng([seed, number, 11]).uniform(*peaks)
+        prototype = expressions.at_peak(prototype, peak)
     person = Person.sample(seed)
-    scene = Scene.sample(seed * len(EXPRESSIONS) + EXPRESSIONS.index(prototype.expression))
+    scene = Scene.sample(seed * len(EXPRESSIONS) + number)
     rendered = render_face(person, prototype.action_units, scene, size_px)
-    Image.fromarray(rendered.pixels).save(file, quality=JPEG_QUALITY)
-    return table_row(file.name, 0, person, prototype, rendered.truth)
+    file = f"person_{seed:06d}_{prototype.expression}.jpg"
+    Image.fromarray(rendered.pixels).save(out / file, quality=JPEG_QUALITY)
+    return table_row(file, 0, person, prototype, rendered.truth)
 
 
 def _shown(batches: Iterator[list[dict[str, Any]]], count: int) -> Iterator[list[dict[str, Any]]]:

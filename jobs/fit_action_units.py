@@ -1,4 +1,4 @@
-"""`python -m jobs.fit_action_units FACES_DIR`: fit the action-unit estimator on rendered faces."""
+"""`python -m jobs.fit_action_units PREPARED`: fit the action-unit estimator on rendered faces."""
 
 import shlex
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ from expllm.cli import run_command
 from expllm.expressions import EXPRESSIONS, Expression
 from expllm.facs import COLUMNS
 from expllm.models import fit_action_units
-from expllm.models.fit_action_units import Examples, KnownFace
+from expllm.models.fit_action_units import KnownFace
 from expllm.photographs import Photograph
 from expllm.rendering import expressions
 from expllm.rendering.person import Person
@@ -29,32 +29,30 @@ _CHANGEABLE = tuple(column for column in COLUMNS if column != "au12")  # its two
 
 
 def main(
-    faces_dir: Annotated[Path, Argument(help="What `expllm faces --out` wrote.")],
-    drawn: Annotated[int, Option(min=0, help="Faces to render besides, with movements drawn freely.")] = 6800,
+    prepared: Annotated[Path, Argument(help="Faces that `jobs.train_default prepare` wrote.")],
+    drawn: Annotated[int, Option(min=0, help="Faces to render besides, with movements drawn freely.")] = 3400,
     out: Annotated[Path, Option(help="File for the weights.")] = action_units.BUNDLED,
     report: Annotated[
         Path | None, Option(help="Markdown file for the errors on people held out; else they are printed.")
     ] = None,
 ) -> None:
-    """Fit the action-unit estimator on FACES_DIR and on faces rendered with freely drawn movements."""
+    """Fit the action-unit estimator on PREPARED and on faces rendered with freely drawn movements."""
     torch.set_num_threads(1)  # the network is too small to share: threads only wait for each other
-    fitted_on, expressive = fit_action_units.split(_detected(fit_action_units.rendered(faces_dir)))
+    fitted_on, expressive = fit_action_units.split(fit_action_units.prepared(prepared))
     held_out = {"expressions": expressive}
     if drawn:
-        freely_moved, held_out["movements drawn freely"] = fit_action_units.split(_detected(_drawn(drawn)))
+        freely_moved, held_out["movements drawn freely"] = fit_action_units.split(
+            fit_action_units.detect(_counted(_drawn(drawn)))
+        )
         fitted_on = fit_action_units.joined(fitted_on, freely_moved)
     fit_action_units.save(fit_action_units.fit(fitted_on), out)
     estimator = action_units.Estimator.load(out)
-    command = shlex.join(["python", "-m", "jobs.fit_action_units", faces_dir.name, "--drawn", str(drawn)])
+    command = shlex.join(["python", "-m", "jobs.fit_action_units", prepared.name, "--drawn", str(drawn)])
     page = fit_action_units.report(estimator, len(fitted_on.people), held_out, command)
     if report is None:
         print(page)
     else:
         report.write_text(page)
-
-
-def _detected(known: Iterable[KnownFace]) -> Examples:
-    return fit_action_units.detect(_counted(known))
 
 
 def _counted(known: Iterable[KnownFace]) -> Iterator[KnownFace]:

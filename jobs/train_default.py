@@ -10,34 +10,45 @@ import typer
 
 from expllm import action_units
 from expllm.cli import run_program
-from expllm.models import base, bundling, dataset, encoder_training, finetuning, training
+from expllm.models import (
+    base,
+    bundling,
+    dataset,
+    encoder_training,
+    finetuning,
+    fit_unit_reader,
+    training,
+)
+from expllm.models.checkpoint import ACTION_UNITS
 from expllm.models.tower import started_tower
+from expllm.unit_reader import UnitReader
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
 
 @app.command()
-def prepare(source: Path, prepared: Path) -> None:
-    """Find and crop the faces of SOURCE once."""
+def prepare(sources: list[Path], prepared: Path) -> None:
+    """Find and crop the faces of the folders SOURCES once."""
     start_s = time.monotonic()
 
     def progress(done: int, total: int) -> None:
         if done % 200 == 0 or done == total:
             print(f"{done}/{total} pictures, {done / (time.monotonic() - start_s):.0f}/s", flush=True)
 
-    print(f"{dataset.prepare(source, prepared, progress)} faces in {prepared}")
+    print(f"{dataset.prepare(sources, prepared, progress)} faces in {prepared}")
 
 
 @app.command()
 def encoder(prepared: Path, out: Path, limit_s: float, epochs: int = 40, batch_size: int = 96) -> None:
     """Train the encoder on prepared faces for at most LIMIT_S seconds."""
     torch.manual_seed(0)
-    trained, held_out = dataset.load(prepared).split()
+    trained, held_out = dataset.load(prepared, action_units.Estimator.load()).split()
     reader = encoder_training.SupervisedEncoder(started_tower())
     schedule = training.Schedule(
         epochs * len(trained) // batch_size, batch_size, warmup_steps=50, limit_s=limit_s
     )
     training.train(encoder_training.EncoderTask(trained, reader), schedule, out, _report)
+    fit_unit_reader.fit(reader, held_out).save(out / ACTION_UNITS)
     print(json.dumps(encoder_training.evaluate(reader, held_out)))
 
 
@@ -47,7 +58,7 @@ def finetune(
 ) -> None:
     """Train projector and language model for at most LIMIT_S seconds, on the encoder left in ENCODER."""
     torch.manual_seed(0)
-    trained, _ = dataset.load(prepared, action_units.Estimator.load()).split()
+    trained, _ = _measured(prepared, encoder).split()
     tokenizer = base.tokenizer()
     task = finetuning.ExplainTask(trained, bundling.new_explainer(encoder, tokenizer), tokenizer)
     schedule = training.Schedule(epochs * len(trained) // batch_size, batch_size, limit_s=limit_s)
@@ -57,8 +68,15 @@ def finetune(
 @app.command()
 def bundle(prepared: Path, encoder: Path, trained: Path, out: Path) -> None:
     """Calibrate on held-out people and write the model that ships, with its card, to OUT."""
-    _, held_out = dataset.load(prepared, action_units.Estimator.load()).split()
+    _, held_out = _measured(prepared, encoder).split()
     print(json.dumps(bundling.bundle(encoder, trained, held_out, out), indent=2))
+
+
+def _measured(prepared: Path, encoder: Path) -> dataset.FaceSet:
+    """The faces with their movements as labelling measures them."""
+    faces = dataset.load(prepared, action_units.Estimator.load())
+    tower = encoder_training.trained_reader(encoder).tower
+    return fit_unit_reader.joined(faces, tower, UnitReader.load(encoder / ACTION_UNITS))
 
 
 def _report(step: int, metrics: training.Metrics) -> None:

@@ -13,6 +13,7 @@ from ray.serve.handle import DeploymentHandle
 from expllm.config import ServiceConfig
 from expllm.distributed.serve_engine import ask, engine
 from expllm.errors import Outcome, Reject, RunError
+from expllm.facs import Intensities
 from expllm.labels import Row, label_face
 from expllm.models.checkpoint import resolve
 from expllm.models.encoder import Encoder
@@ -42,15 +43,13 @@ class Reader:
         (found,) = self._faces.read([data])
         if isinstance(found, Reject) or not found:
             return found if isinstance(found, Reject) else []
-        return list(zip(_columns(found), self._encoder.encode(_crops(found)), strict=True))
+        features, joined = self._encoder.read(*_crops_and_movements(found))
+        columns = [{**face.columns, "action_units": units} for face, units in zip(found, joined, strict=True)]
+        return list(zip(columns, features, strict=True))
 
 
-def _columns(found: list[ReadFace]) -> list[dict[str, Any]]:
-    return [face.columns for face in found]
-
-
-def _crops(found: list[ReadFace]) -> np.ndarray:
-    return np.stack([face.crop for face in found])
+def _crops_and_movements(found: list[ReadFace]) -> tuple[np.ndarray, list[Intensities]]:
+    return np.stack([face.crop for face in found]), [face.columns["action_units"] for face in found]
 
 
 api = FastAPI(title="expllm", description="Reads the facial expression of people in photographs.")

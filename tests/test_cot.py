@@ -3,7 +3,17 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from expllm import cot, facs
-from expllm.cot import Agreement, ChainOfThought, Observation, agreement, observations, parse, render, weighed
+from expllm.cot import (
+    NOT_VISIBLE,
+    Agreement,
+    ChainOfThought,
+    Observation,
+    agreement,
+    observations,
+    parse,
+    render,
+    weighed,
+)
 from expllm.errors import CallerError, Reject
 from expllm.expressions import EXPRESSIONS, Expression
 from expllm.facs import Side, Strength
@@ -258,3 +268,8 @@ def test_a_one_sided_claim_about_a_movement_of_both_sides_is_wrong():
 )
 def test_a_strength_agrees_within_one_band(said, share):
     assert cot.strength_agreement(seen(9, strength=said), face(au09=0.5)) == share
+
+
+def test_an_answer_that_sees_no_face_is_a_reason_and_no_label():
+    assert parse(f"{NOT_VISIBLE}\n", truncated=False) is Reject.FACE_NOT_VISIBLE
+    assert parse(f"{NOT_VISIBLE} Anger.", truncated=False) is Reject.TEXT_MALFORMED

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from expllm import cot, facs, prompt
 from expllm.expressions import Expression
-from expllm.sft import HINTS_DROPPED_RATE, HINTS_FALSE_RATE, IGNORED, Example, examples, tokenise
+from expllm.sft import HINTS_DROPPED_RATE, HINTS_FALSE_RATE, IGNORED, Example, examples, refusal, tokenise
 
 AT_REST = dict.fromkeys(facs.COLUMNS, 0.0)
 TRUE = {**AT_REST, "au06": 0.8, "au12": 0.9, "au12_left": 0.9, "au12_right": 0.9}
@@ -73,3 +73,9 @@ def test_only_the_answer_and_the_end_of_its_turn_count_towards_the_loss(asked, a
     start = len(encode(asked))
     assert bytes(ids).decode() == asked + answer + prompt.END
     assert targets == [IGNORED] * start + ids[start:]
+
+
+def test_where_no_face_is_seen_the_answer_says_so_whatever_the_hints_say():
+    drawn = [refusal(MEASURED, random.Random(seed)) for seed in range(40)]
+    assert {e.answer for e in drawn} == {cot.NOT_VISIBLE}
+    assert {e.hints_given for e in drawn} == {True, False}

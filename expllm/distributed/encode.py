@@ -35,22 +35,30 @@ class Encode:
         self._encoder = Encoder(resolve(model), device)
 
     def __call__(self, found: pa.Table) -> pa.Table:
-        """Crops of faces.FOUND_FACES into FEATURES, in the same order."""
+        """Crops of faces.FOUND_FACES into FEATURES, in the same order; `known` has the joined movements."""
         crops = [crop for crop in found["crop"].to_pylist() if crop]
-        encoded = iter(self._features(crops))
-        features = [next(encoded) if count else None for count in found["num_faces"].to_pylist()]
+        known = found["known"].to_pylist()
+        faces = [place for place, count in enumerate(found["num_faces"].to_pylist()) if count]
+        features: list[np.ndarray | None] = [None] * len(known)
+        for place, encoded, columns in zip(faces, *self._read(crops, [known[i] for i in faces]), strict=True):
+            features[place], known[place] = encoded, columns
         return pa.table(
             {
-                **{name: found[name] for name in FEATURES.names[:5]},
+                **{name: found[name] for name in FEATURES.names[:4]},
+                "known": known,
                 "features": [b"" if one is None else one.tobytes() for one in features],
                 "num_tokens": [0 if one is None else len(one) for one in features],
             },
             schema=FEATURES,
         )
 
-    def _features(self, crops: list[bytes]) -> np.ndarray:
+    def _read(self, crops: list[bytes], known: list[str]) -> tuple[np.ndarray, list[str]]:
         pixels = np.frombuffer(b"".join(crops), np.uint8).reshape(-1, CROP_PX, CROP_PX, 3)
-        return self._encoder.encode(pixels)
+        columns = [json.loads(one) for one in known]
+        features, joined = self._encoder.read(pixels, [one["action_units"] for one in columns])
+        return features, [
+            json.dumps({**one, "action_units": units}) for one, units in zip(columns, joined, strict=True)
+        ]
 
 
 def features_of(row: Mapping[str, Any]) -> np.ndarray:

@@ -34,8 +34,22 @@ def augment(
     grid = functional.affine_grid(moves, [len(crops), 3, CROP_PX, CROP_PX], align_corners=False)
     pixels = functional.grid_sample(to_pixels(crops), grid, align_corners=False, padding_mode="border")
     pixels = _resample(pixels, generator)
-    pixels = _recolour(pixels, generator)
+    pixels = _refilter(_recolour(pixels, generator), generator)
     return _hide(_add_noise(pixels, generator), generator).clamp(0, 1)
+
+
+def without_face(
+    pixels: Float32[Tensor, "faces 3 c c"], rng: np.random.Generator
+) -> Float32[Tensor, "faces 3 c c"]:
+    """Pictures in whose place nobody could read a face: one colour, a slope of colours, noise, some blots."""
+    generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+    faces = len(pixels)
+    colour = _uniform(generator, faces, 0, 1, channels=3)
+    slope = _stretched(torch.rand(faces, 3, 2, 2, generator=generator))
+    noise = torch.rand(pixels.shape, generator=generator)
+    blots = _stretched(functional.adaptive_avg_pool2d(pixels, int(rng.integers(2, 5))))
+    kinds = torch.stack([colour.expand_as(pixels), slope, noise, blots])
+    return kinds[torch.randint(len(kinds), (faces,), generator=generator), torch.arange(faces)]
 
 
 def draw_moves(
@@ -104,7 +118,26 @@ def _recolour(pixels: Tensor, generator: torch.Generator) -> Tensor:
 def _shade(faces: int, generator: torch.Generator) -> Tensor:
     """Light that falls off across the face."""
     corners = torch.empty(faces, 1, 2, 2).uniform_(-0.12, 0.12, generator=generator)
-    return functional.interpolate(corners, size=(CROP_PX, CROP_PX), mode="bilinear", align_corners=True)
+    return _stretched(corners)
+
+
+def _stretched(few: Tensor) -> Tensor:
+    """A few places a side, blended into a whole crop."""
+    return functional.interpolate(few, size=(CROP_PX, CROP_PX), mode="bilinear", align_corners=True)
+
+
+def _refilter(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """Give some faces another surface: a random filter of all colours, blended in by half at most.
+
+    Source:
+        Xu, Liu, Yang, Niethammer: Robust and Generalizable Visual Representation Learning via Random
+        Convolutions, ICLR 2021.
+    """
+    size = 1 + 2 * int(torch.randint(3, (1,), generator=generator))
+    filters = torch.randn(3, 3, size, size, generator=generator) / (3 * size**2) ** 0.5
+    filtered = functional.conv2d(pixels - 0.5, filters, padding=size // 2) + 0.5
+    share = _uniform(generator, len(pixels), 0, 0.5) * _happens(generator, len(pixels), 0.25)
+    return pixels + share * (filtered - pixels)
 
 
 def _add_noise(pixels: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,6 +1,7 @@
 """Trained encoder, projector and adapter into the bundled model with its calibration and its card."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from jinja2 import Template
 from transformers import PreTrainedTokenizerFast
 
 from expllm.models import assembly, base, calibration, encoder_training
+from expllm.models.checkpoint import ACTION_UNITS
 from expllm.models.dataset import FaceSet
 from expllm.models.finetuning import Explainer, lora_config
 from expllm.models.preprocessing import Preprocessing
@@ -103,6 +105,7 @@ def bundle(encoder: Path, trained: Path, held_out: FaceSet, out: Path) -> dict[s
         assembly.ADAPTER: assembly.adapter_tensors(explainer.language_model),
     }
     assembly.save_bundle(out, explainer.config, Preprocessing(), parts, card)
+    shutil.copyfile(encoder / ACTION_UNITS, out / ACTION_UNITS)
     (out / "README.md").write_text(readme(card))
     return card
 

@@ -13,16 +13,19 @@ from expllm.checksums import file_sha256, short_sha256
 from expllm.errors import CallerError
 from expllm.models.architecture import ARCHITECTURE
 from expllm.models.preprocessing import Preprocessing, read_object
+from expllm.unit_reader import UnitReader
 
 BUNDLES = Path(__file__).parent.parent / "data"
 NAMES = ("expllm-135m",)
 """The models that come with the package."""
 
 _CARD, _CONFIG, _PREPROCESSING, _DIGESTS = "card.json", "config.json", "preprocessing.json", "sha256.json"
-_DECISIVE = (_PREPROCESSING, "tokenizer.json")
+ACTION_UNITS = "action_units.npz"
+"""The weights of the UnitReader, where a checkpoint has one."""
+_DECISIVE = (_PREPROCESSING, "tokenizer.json", ACTION_UNITS)
 """What makes a model's answers beside its weights, its config.json and the card's temperature."""
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
-_LAYOUT = 1
+_LAYOUT = 2
 """Raised when the assembled folder of the same bundle would differ."""
 
 
@@ -41,6 +44,11 @@ class Checkpoint:
     def temperature(self) -> float:
         """What label scores are divided by to be calibrated."""
         return _temperature(self.card)
+
+    def unit_reader(self) -> UnitReader | None:
+        """What reads action units off the encoder's features, where the checkpoint has it."""
+        file = self.path / ACTION_UNITS
+        return UnitReader.load(file) if file.exists() else None
 
 
 @cache
@@ -137,7 +145,7 @@ def _bundled(name: str) -> Checkpoint:
     bundle = BUNDLES / name
     if not (bundle / assembly.CONFIG).exists():
         raise CallerError(f"the model {name} is not in this installation: train it with jobs.train_default")
-    parts = {part: file_sha256(bundle / part) for part in assembly.PARTS}
+    parts = {part: file_sha256(bundle / part) for part in (*assembly.PARTS, ACTION_UNITS)}
     card, preprocessing = _card(bundle), _preprocessing(bundle)
     model_id = short_sha256(json.dumps([_LAYOUT, parts, base.SHA256, _temperature(card)]))
     path = _cache() / f"{name}-{model_id}"
@@ -175,6 +183,7 @@ def _assemble(bundle: Path, path: Path, preprocessing: Preprocessing, card: dict
     try:
         tokenizer = base.tokenizer()
         assembly.save_assembled(partial, assembly.assemble(bundle, tokenizer), tokenizer, preprocessing, card)
+        shutil.copyfile(bundle / ACTION_UNITS, partial / ACTION_UNITS)
         digests = {file.name: file_sha256(file) for file in sorted(partial.iterdir())}
         (partial / _DIGESTS).write_text(json.dumps(digests, indent=2))
         _publish(partial, path)

@@ -1,6 +1,6 @@
 """Turns a folder of rendered faces with known truth into aligned crops and arrays that trainings read."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from jaxtyping import Float32, Int64, UInt8
 from expllm import action_units, faces
 from expllm.errors import CallerError, Reject
 from expllm.expressions import EXPRESSIONS
-from expllm.facs import COLUMNS, Intensities
 from expllm.models.landmarker import Landmarker
 from expllm.photographs import decode
 
@@ -79,19 +78,22 @@ class FaceSet:
         return self.take(np.flatnonzero(~is_held)), self.take(np.flatnonzero(is_held))
 
 
-def prepare(source: Path, target: Path, progress: Callable[[int, int], None] = lambda done, all: None) -> int:
-    """Find and crop every face of `source` (pictures and faces.parquet) once, into `target`.
+def prepare(
+    sources: Sequence[Path], target: Path, progress: Callable[[int, int], None] = lambda done, all: None
+) -> int:
+    """Find and crop every face of `sources` (pictures and faces.parquet) once, into `target`.
 
     Returns:
         How many faces were kept; a face the landmarker does not find is left out.
 
     Raises:
-        CallerError: the folder holds no faces.parquet.
+        CallerError: a folder holds no faces.parquet.
     """
-    truth_file = source / "faces.parquet"
-    if not truth_file.exists():
-        raise CallerError(f"{source} holds no faces.parquet: make it with `expllm faces --out {source}`")
-    table = pq.read_table(truth_file).drop_columns(["landmarks_px"])
+    tables = [_truth(source) for source in sources]
+    files = [
+        source / file for source, t in zip(sources, tables, strict=True) for file in t["file"].to_pylist()
+    ]
+    table = pa.concat_tables(tables)
     truth = table.to_pylist()
     target.mkdir(parents=True, exist_ok=True)
     crops = np.lib.format.open_memmap(
@@ -99,16 +101,23 @@ def prepare(source: Path, target: Path, progress: Callable[[int, int], None] = l
     )
     kept: list[dict[str, Any]] = []
     with Landmarker() as landmarker:
-        for done, row in enumerate(truth, 1):
-            found = _detect(landmarker, source / row["file"])
+        for done, (file, row) in enumerate(zip(files, truth, strict=True), 1):
+            found = _detect(landmarker, file)
             if found is not None:
                 face, crops[len(kept)] = found
                 kept.append({**row, "detected": _detected_row(face)})
             progress(done, len(truth))
     crops.flush()
-    schema = table.schema.remove_metadata().append(pa.field("detected", pa.struct(_DETECTED)))
+    schema = table.schema.append(pa.field("detected", pa.struct(_DETECTED)))
     pq.write_table(pa.Table.from_pylist(kept, schema=schema), target / "faces.parquet")
     return len(kept)
+
+
+def _truth(source: Path) -> pa.Table:
+    path = source / "faces.parquet"
+    if not path.exists():
+        raise CallerError(f"{source} holds no faces.parquet: make it with `expllm faces --out {source}`")
+    return pq.read_table(path).drop_columns(["landmarks_px"]).replace_schema_metadata()
 
 
 def _detect(
@@ -155,42 +164,40 @@ def load(folder: Path, estimator: action_units.Estimator | None = None) -> FaceS
     Raises:
         CallerError: the folder was not prepared.
     """
-    if not (folder / "crops.npy").exists():
-        raise CallerError(f"{folder} holds no prepared crops: run the preparation first")
-    batches = pq.ParquetFile(folder / "faces.parquet").iter_batches(batch_size=512)
-    parts = [_columns(batch.to_pylist(), estimator) for batch in batches]
+    parts = [_columns(batch, estimator) for batch in batches(folder)]
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     crops = np.load(folder / "crops.npy", mmap_mode="r", allow_pickle=False)[: len(arrays["persons"])]
     return FaceSet(crops=crops, **arrays)
 
 
+def batches(folder: Path) -> Iterator[list[dict[str, Any]]]:
+    """The truth about the faces of a prepared folder, some at a time; `detected` reads what was detected.
+
+    Raises:
+        CallerError: the folder was not prepared.
+    """
+    if not (folder / "crops.npy").exists():
+        raise CallerError(f"{folder} holds no prepared crops: run the preparation first")
+    for batch in pq.ParquetFile(folder / "faces.parquet").iter_batches(batch_size=512):
+        yield batch.to_pylist()
+
+
 def _columns(rows: list[dict[str, Any]], estimator: action_units.Estimator | None) -> dict[str, np.ndarray]:
     angles = ("yaw_deg", "pitch_deg", "roll_deg")
     return {
-        "action_units": to_array([row["action_units"] for row in rows]),
-        "measured": to_array(
-            [estimator.estimate(_detected(row["detected"])) if estimator else {} for row in rows]
+        "action_units": action_units.to_array([row["action_units"] for row in rows]),
+        "measured": action_units.to_array(
+            [estimator.estimate(detected(row["detected"])) if estimator else {} for row in rows]
         ),
         "expressions": np.array([EXPRESSIONS.index(row["expression"]) for row in rows]),
         "pose_deg": np.array([[row[angle] for angle in angles] for row in rows], np.float32),
         "persons": np.array([row["person"] for row in rows]),
-        "points": np.array([_points(_detected(row["detected"]).landmarks_px) for row in rows], np.float32),
+        "points": np.array([_points(detected(row["detected"]).landmarks_px) for row in rows], np.float32),
     }
 
 
-def _detected(row: dict[str, Any]) -> faces.DetectedFace:
+def detected(row: Mapping[str, Any]) -> faces.DetectedFace:
+    """The detected face as `prepare` stored it."""
     landmarks_px = np.array(row["landmarks_px"], np.float32).reshape(-1, 3)
     arrays = {"landmarks_px": landmarks_px, "blendshapes": np.array(row["blendshapes"], np.float32)}
     return faces.DetectedFace(**{**row, **arrays, "box_px": tuple(row["box_px"])})
-
-
-def to_array(intensities: Sequence[Intensities]) -> Float32[np.ndarray, "faces units"]:
-    """Intensities as rows in the order of COLUMNS, NaN for None."""
-    return np.array([[row.get(column) for column in COLUMNS] for row in intensities], np.float32)
-
-
-def to_intensities(row: Float32[np.ndarray, " units"]) -> dict[str, float | None]:
-    """One row of an array back into the mapping, None for NaN."""
-    return {
-        column: None if np.isnan(value) else float(value) for column, value in zip(COLUMNS, row, strict=True)
-    }

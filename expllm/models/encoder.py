@@ -1,10 +1,14 @@
 """Aligned face crops into the vision tower's patch tokens: the features that cross to the generator."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Float16, UInt8
 from safetensors import safe_open
 
+from expllm.action_units import to_array, to_intensities
+from expllm.facs import Intensities
 from expllm.models.architecture import (
     ExpllmConfig,
     feature_width,
@@ -19,11 +23,12 @@ _PREFIX = "model.vision_tower."
 
 
 class Encoder:
-    """A checkpoint's vision tower, in float32; the rest of the model is not loaded."""
+    """A checkpoint's vision tower, in float32, and its reader of action units; nothing else is loaded."""
 
     def __init__(self, checkpoint: Checkpoint, device: str = "cpu") -> None:
         self._config = ExpllmConfig.from_pretrained(checkpoint.path)
         self._preprocessing = checkpoint.preprocessing
+        self._unit_reader = checkpoint.unit_reader()
         self._device = device
         tensors = {}
         for file in sorted(checkpoint.path.glob("*.safetensors")):
@@ -37,6 +42,19 @@ class Encoder:
     def feature_shape(self) -> tuple[int, int]:
         """Tokens and width of one face's features."""
         return num_image_tokens(self._config), feature_width(self._config)
+
+    def read(
+        self, crops: UInt8[np.ndarray, "faces size size 3"], measured: Sequence[Intensities]
+    ) -> tuple[Float16[np.ndarray, "faces tokens width"], list[Intensities]]:
+        """Encode crops, and join the movements that landmarks give with what the features show of them.
+
+        A checkpoint that cannot read action units leaves them as they are measured.
+        """
+        features = self.encode(crops)
+        if self._unit_reader is None or not measured:
+            return features, list(measured)
+        joined = self._unit_reader.join(features, to_array(measured))
+        return features, [to_intensities(row) for row in joined]
 
     def encode(
         self, crops: UInt8[np.ndarray, "faces size size 3"]

@@ -15,10 +15,13 @@ from expllm.facs import COLUMNS, EXPECTED_FROM
 from expllm.models.augmentation import augment, centre, draw_moves, mirrored, moved
 from expllm.models.dataset import MIRRORED_POINTS, POINTS, STORED_PX, FaceSet
 from expllm.models.preprocessing import Preprocessing, to_pixels
-from expllm.models.tower import FaceTower, FaceTowerConfig
+from expllm.models.tower import FaceTower, started_tower
 from expllm.models.training import Metrics, load_trained, newest_checkpoint
 
 POSE_SCALE_DEG = 30.0
+_BRANCH_HIDDEN_RATE = 0.15
+"""How often each of the tower's branches is hidden from the heads, so that they learn to read either."""
+_FIRST_BLOCKS = ("tower.rendered.blocks.0.", "tower.rendered.blocks.1.")
 _TARGETS = [len(COLUMNS), len(EXPRESSIONS), 2, 2 * len(POINTS)]
 """How many numbers are read: action units, expressions, yaw and pitch, places of landmarks."""
 
@@ -36,19 +39,33 @@ class SupervisedEncoder(nn.Module):
         self.evidence = nn.Linear(tower.config.hidden_size, sum(_TARGETS))
         self.attention = nn.Linear(tower.config.hidden_size, sum(_TARGETS))
 
-    def read(self, pixel_values: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Normalised pixels to logits of action units and expressions, pose / POSE_SCALE_DEG, landmarks."""
+    def read(
+        self, pixel_values: Tensor, shown: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Normalised pixels to logits of action units and expressions, pose / POSE_SCALE_DEG, landmarks.
+
+        Args:
+            shown: faces x channels, 0 where a channel is hidden; None shows all.
+        """
         tokens = self.tower(pixel_values).last_hidden_state
+        if shown is not None:
+            tokens = tokens * shown[:, None]
         weights = self.attention(tokens).float().softmax(dim=1)
         targets = (weights * self.evidence(tokens).float()).sum(dim=1)
         units, expressions, pose, points = targets.split(_TARGETS, dim=1)
         return units, expressions, pose, points.unflatten(1, (-1, 2))
 
     def forward(
-        self, pixel_values: Tensor, action_units: Tensor, expressions: Tensor, pose: Tensor, points: Tensor
+        self,
+        pixel_values: Tensor,
+        action_units: Tensor,
+        expressions: Tensor,
+        pose: Tensor,
+        points: Tensor,
+        shown: Tensor,
     ) -> dict[str, Tensor]:
         """The loss over what is known of each face (NaN: unknown), and its parts."""
-        unit_logits, expression_logits, read_pose, read_points = self.read(pixel_values)
+        unit_logits, expression_logits, read_pose, read_points = self.read(pixel_values, shown)
         known = ~action_units.isnan()
         truth = action_units.nan_to_num()
         # Cross-entropy against an intensity is lowest at the intensity itself.
@@ -79,8 +96,11 @@ class EncoderTask:
         return len(self.faces)
 
     def parameter_groups(self) -> list[tuple[list[str], float]]:
-        """One group: everything is trained."""
-        return [([name for name, _ in self.model.named_parameters()], self.learning_rate)]
+        """All that is not frozen; the first blocks, which see edges and colours, hardly leave photographs."""
+        names = [name for name, p in self.model.named_parameters() if p.requires_grad]
+        first = [name for name in names if name.startswith(_FIRST_BLOCKS)]
+        others = [name for name in names if name not in first]
+        return [(first, self.learning_rate / 4), (others, self.learning_rate)]
 
     def batches(
         self, indices: Int64[np.ndarray, " batch"], rng: np.random.Generator
@@ -99,8 +119,16 @@ class EncoderTask:
             "points": torch.where(
                 torch.from_numpy(mirror)[:, None, None], points[:, MIRRORED_POINTS], points
             ),
+            "shown": _shown(len(indices), self.model.tower.config.hidden_size // 2, rng),
         }
         yield batch, 1.0
+
+
+def _shown(faces: int, branch_width: int, rng: np.random.Generator) -> Tensor:
+    """Faces x channels: 0 for those of a hidden branch, else 1; of each face one branch at least is shown."""
+    draws = rng.random((faces, 1))
+    hidden = np.hstack([draws < _BRANCH_HIDDEN_RATE, draws > 1 - _BRANCH_HIDDEN_RATE])
+    return torch.from_numpy(~hidden).float().repeat_interleave(branch_width, dim=1)
 
 
 def evaluate(model: SupervisedEncoder, faces: FaceSet, batch_size: int = 256) -> Metrics:
@@ -128,6 +156,6 @@ def evaluate(model: SupervisedEncoder, faces: FaceSet, batch_size: int = 256) ->
 
 def trained_reader(folder: Path) -> SupervisedEncoder:
     """The encoder and its heads as a training left them in `folder`."""
-    model = SupervisedEncoder(FaceTower(FaceTowerConfig()))
+    model = SupervisedEncoder(started_tower())
     load_trained(model, newest_checkpoint(folder))
     return model

@@ -14,12 +14,15 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerFast
 
 from expllm import sft
+from expllm.action_units import to_intensities
 from expllm.expressions import EXPRESSIONS
 from expllm.models.architecture import ExpllmForConditionalGeneration, num_image_tokens, patch_features
-from expllm.models.augmentation import augment, draw_moves, mirrored
-from expllm.models.dataset import STORED_PX, FaceSet, to_intensities
+from expllm.models.augmentation import augment, draw_moves, mirrored, without_face
+from expllm.models.dataset import STORED_PX, FaceSet
 from expllm.models.preprocessing import Preprocessing
 
+NO_FACE_RATE = 0.04
+"""Share of the examples whose picture shows no face."""
 LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -110,8 +113,11 @@ class ExplainTask:
         """One new example of each face; those of like length go through the model together."""
         mirror = rng.random(len(indices)) < 0.5
         moves = draw_moves(mirror, STORED_PX, rng)
-        pixels = self.preprocessing.normalise(augment(self.faces.crops[indices], moves, rng))
-        tokenised = self._examples(indices, mirror, random.Random(int(rng.integers(2**63))))
+        faceless = rng.random(len(indices)) < NO_FACE_RATE
+        pixels = augment(self.faces.crops[indices], moves, rng)
+        pixels[faceless] = without_face(pixels[faceless], rng)
+        pixels = self.preprocessing.normalise(pixels)
+        tokenised = self._examples(indices, mirror, faceless, random.Random(int(rng.integers(2**63))))
         for places in group_by_length([len(ids) for ids, _ in tokenised], self.tokens_at_once):
             ids, targets = zip(*(tokenised[place] for place in places), strict=True)
             batch = {
@@ -122,14 +128,22 @@ class ExplainTask:
             yield batch, len(places) / len(indices)
 
     def _examples(
-        self, indices: Int64[np.ndarray, " batch"], mirror: Bool[np.ndarray, " batch"], rng: random.Random
+        self,
+        indices: Int64[np.ndarray, " batch"],
+        mirror: Bool[np.ndarray, " batch"],
+        faceless: Bool[np.ndarray, " batch"],
+        rng: random.Random,
     ) -> list[tuple[list[int], list[int]]]:
         true = mirrored(self.faces.action_units[indices], mirror)
         measured = mirrored(self.faces.measured[indices], mirror)
         encode = image_encoder(self.tokenizer, num_image_tokens(self.model.config))
         examples = [
-            sft.examples(to_intensities(t), _hints(m), EXPRESSIONS[self.faces.expressions[index]], rng)[0]
-            for t, m, index in zip(true, measured, indices, strict=True)
+            sft.refusal(_hints(m), rng)
+            if is_faceless
+            else sft.examples(to_intensities(t), _hints(m), EXPRESSIONS[self.faces.expressions[index]], rng)[
+                0
+            ]
+            for t, m, index, is_faceless in zip(true, measured, indices, faceless, strict=True)
         ]
         return [sft.tokenise(example, encode) for example in examples]
 

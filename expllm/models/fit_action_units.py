@@ -1,23 +1,23 @@
 """Fits the action-unit estimator: faces with their true action units -> weights, and their errors."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as parquet
 import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor, nn
 
-from expllm import action_units, photographs, tables
+from expllm import action_units
 from expllm.action_units import Estimator
-from expllm.errors import CallerError, Reject
+from expllm.errors import CallerError
 from expllm.faces import BLENDSHAPES, Box, DetectedFace, iou
 from expllm.facs import COLUMNS, EXPECTED_FROM
+from expllm.models import dataset
 from expllm.models.landmarker import Landmarker
 from expllm.photographs import Photograph
 
@@ -77,20 +77,18 @@ class UnitError:
     """Of finding intensities of at least EXPECTED_FROM; NaN where no face shows it."""
 
 
-def rendered(folder: Path) -> Iterator[KnownFace]:
-    """Read what `expllm faces` wrote.
+def prepared(folder: Path) -> Examples:
+    """Read the faces of a folder that dataset.prepare wrote.
 
     Raises:
-        CallerError: The folder has no table of faces.
+        CallerError: the folder was not prepared.
     """
-    path = folder / "faces.parquet"
-    if not path.is_file():
-        raise CallerError(f"{folder} has no faces.parquet: give a folder that `expllm faces --out` wrote")
-    for row in parquet.read_table(path, schema=tables.FACES).to_pylist():
-        photograph = photographs.decode((folder / row["file"]).read_bytes())
-        if isinstance(photograph, Reject):
-            raise CallerError(f"{row['file']} of {folder} cannot be read ({photograph}): render it again")
-        yield KnownFace(photograph, tuple(row["box_px"]), row["action_units"], row["person"])
+    rows = [row for batch in dataset.batches(folder) for row in batch]
+    return Examples(
+        np.array([action_units.features(dataset.detected(row["detected"])) for row in rows]),
+        action_units.to_array([row["action_units"] for row in rows]),
+        np.array([row["person"] for row in rows]),
+    )
 
 
 def detect(known: Iterable[KnownFace]) -> Examples:
@@ -108,7 +106,7 @@ def detect(known: Iterable[KnownFace]) -> Examples:
                 intensities.append([face.intensities[column] for column in COLUMNS])
                 people.append(face.person)
     if not inputs:
-        raise CallerError("no face was found in the pictures: give a folder that `expllm faces --out` wrote")
+        raise CallerError("no face was found in the pictures")
     return Examples(np.array(inputs), np.array(intensities, np.float32), np.array(people))
 
 
@@ -145,9 +143,9 @@ def fit(examples: Examples, *, steps: int = STEPS, seed: int = 0) -> Estimator:
     for _ in range(steps):
         chosen = torch.randint(len(inputs), (_BATCH_SIZE,))
         standardised = (_disturbed(inputs[chosen]) - torch.from_numpy(mean)) / torch.from_numpy(spread)
-        loss = _loss(network(_without_a_group(standardised)), targets[chosen])
+        error = loss(network(_without_a_group(standardised)), targets[chosen])
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        error.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
     linear = [layer for layer in network if isinstance(layer, nn.Linear)]
@@ -180,7 +178,7 @@ def _without_a_group(standardised: Tensor) -> Tensor:
     return standardised.masked_fill(withheld, 0)
 
 
-def _loss(outputs: Tensor, targets: Tensor) -> Tensor:
+def loss(outputs: Tensor, targets: Tensor) -> Tensor:
     """Absolute error, which is least at the median: a movement is claimed where it is likelier than not.
 
     Cross-entropy alone would give the mean, and a little of everything on a face that could be at rest;
@@ -243,7 +241,8 @@ def report(estimator: Estimator, num_fitted: int, held_out: Mapping[str, Example
 
 `expllm/action_units.py` estimates the action units of a face from MediaPipe's landmarks and blendshapes.
 It was fitted on {num_fitted} rendered faces, whose action units are known exactly. The tables are about
-rendered people whom it has not seen. To fit and measure it anew, on what `expllm faces` wrote:
+rendered people whom it has not seen. To fit and measure it anew, on faces that were prepared for training
+(the first commands of the default model's card):
 
     {command}
 

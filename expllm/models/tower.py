@@ -15,22 +15,23 @@ from expllm.models.preprocessing import Preprocessing
 
 
 class FaceTowerConfig(PreTrainedConfig):
-    """Four blocks, each with half the places in each direction and twice the channels of the one before."""
+    """Two branches of four blocks: each block halves the places across and down, and doubles the channels."""
 
     model_type = "expllm_face_tower"
 
     image_size: int = CROP_PX
     patch_size: int = 16
     """Pixels that a token steps by."""
-    hidden_size: int = 256
-    """Channels of the last block, whose places are the tokens."""
+    hidden_size: int = 512
+    """Channels of a token: one half of them from each branch."""
     layer_norm_eps: float = 1e-6
 
 
 class FaceTower(PreTrainedModel):
-    """Normalised pixels to tokens: the 7 x 7 places of a 112 px crop, 256 wide, without a class token.
+    """Normalised pixels to tokens: the 7 x 7 places of a 112 px crop, 512 wide, without a class token.
 
-    The blocks are those of face-api's feature extractor (models/face_api.py); the layer norm is ours.
+    Two branches see the crop, both built as face-api's feature extractor is (models/face_api.py).
+    `photographs` keeps its weights, learnt on photographs; `rendered` starts from them and goes on learning.
     """
 
     config: FaceTowerConfig
@@ -39,18 +40,32 @@ class FaceTower(PreTrainedModel):
 
     def __init__(self, config: FaceTowerConfig) -> None:
         super().__init__(config)
-        widths = [3, *(config.hidden_size // share for share in (8, 4, 2, 1))]
-        self.blocks = nn.ModuleList([_Block(*pair) for pair in pairwise(widths)])
-        self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        width = config.hidden_size // 2
+        self.photographs = _Branch(width, config.layer_norm_eps)
+        self.rendered = _Branch(width, config.layer_norm_eps)
         self.post_init()
 
     def forward(self, pixel_values: Tensor, **kwargs: Any) -> BaseModelOutput:
         """Tokens from left to right and top to bottom, faces x tokens x width."""
         # With the channels last a CPU trains convolutions in bfloat16 nearly twice as fast.
-        hidden = pixel_values.contiguous(memory_format=torch.channels_last)
+        pixel_values = pixel_values.contiguous(memory_format=torch.channels_last)
+        tokens = torch.cat([self.photographs(pixel_values), self.rendered(pixel_values)], dim=-1)
+        return BaseModelOutput(last_hidden_state=tokens)
+
+
+class _Branch(nn.Module):
+    """Blocks whose last places are tokens of one height."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        widths = [3, *(width // share for share in (8, 4, 2, 1))]
+        self.blocks = nn.ModuleList([_Block(*pair) for pair in pairwise(widths)])
+        self.layernorm = nn.LayerNorm(width, eps=eps)
+
+    def forward(self, hidden: Tensor) -> Tensor:
         for block in self.blocks:
             hidden = block(hidden)
-        return BaseModelOutput(last_hidden_state=self.layernorm(hidden.flatten(2).transpose(1, 2)))
+        return self.layernorm(hidden.flatten(2).transpose(1, 2))
 
 
 class _Block(nn.Module):
@@ -94,13 +109,18 @@ class _Convolution(nn.Conv2d):
 
 
 def started_tower() -> FaceTower:
-    """The tower with face-api's weights, reading pixels as they are normalised here."""
+    """The tower with face-api's weights in both branches, reading pixels as they are normalised here.
+
+    The blocks of `photographs` are frozen.
+    """
     tower = FaceTower(FaceTowerConfig())
     tensors = face_api.tensors()
     # face-api's first layer reads pixels 0..1 less a mean that is ours to the third digit.
     tensors["dense0/conv0/filters"] *= torch.tensor(Preprocessing().std).view(3, 1, 1)
-    for name, parameter in tower.blocks.named_parameters():
-        parameter.data.copy_(tensors[_face_api_name(name)])
+    for blocks in (tower.photographs.blocks, tower.rendered.blocks):
+        for name, parameter in blocks.named_parameters():
+            parameter.data.copy_(tensors[_face_api_name(name)])
+    tower.photographs.blocks.requires_grad_(False)
     return tower
 
 

@@ -1,6 +1,6 @@
 """Draws the action units of a face that shows an expression: recipes, variants and movements at rest."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,11 +13,11 @@ Recipe = dict[str, float]
 _RECIPES: dict[Expression, tuple[Recipe, ...]] = {
     Expression.NEUTRAL: ({},),
     Expression.HAPPINESS: (
-        {"au06": 0.8, "au12": 0.9, "au25": 1.0, "au26": 0.2},
-        {"au06": 1.0, "au12": 0.95, "au25": 0.9, "au26": 0.5},
-        {"au06": 0.8, "au12": 0.85},
-        {"au06": 0.8, "au07": 0.2, "au12": 0.85, "au25": 0.9},
-        {"au06": 0.4, "au12": 0.8, "au25": 0.8, "au26": 0.15},
+        {"au06": 0.8, "au12": 0.95, "au25": 1.0, "au26": 0.4},
+        {"au06": 1.0, "au12": 1.0, "au25": 0.9, "au26": 0.7},
+        {"au06": 0.6, "au12": 0.95},
+        {"au06": 0.8, "au07": 0.2, "au12": 0.95, "au25": 0.9},
+        {"au06": 0.4, "au12": 0.9, "au25": 0.8, "au26": 0.3},
     ),
     Expression.SADNESS: (
         {"au01": 1.0, "au04": 0.15, "au15": 1.0, "au17": 0.6, "au43": 0.2},
@@ -108,6 +108,18 @@ def sample(expression: Expression, seed: int) -> Prototype:
     stirred = _stirred(rng)
     units = stirred | {unit: max(value, stirred.get(unit, 0.0)) for unit, value in _by_side(aimed).items()}
     return Prototype(expression, units, max(aimed.values(), default=0.0))
+
+
+def at_peak(prototype: Prototype, peak: float) -> Prototype:
+    """The same movements in the same proportions, so that the strongest of those aimed at is `peak` (0..1).
+
+    A face at rest stays as it is.
+    """
+    if prototype.expression is Expression.NEUTRAL:
+        return prototype
+    scale = peak / prototype.peak
+    units = {unit: min(1.0, value * scale) for unit, value in prototype.action_units.items()}
+    return replace(prototype, action_units=units, peak=peak)
 
 
 def _by_side(units: dict[str, float]) -> dict[str, float]:

@@ -41,6 +41,8 @@ class Person:
     """Identity deltas of the head and their weights."""
     rest: Weights
     """Movements of the rig that belong to the face at rest; they are no action units."""
+    smile: Weights
+    """Movements of the rig that go along with the lip corners; see `rig.smiling`."""
     skin_texture: str
     skin_gain: Colour
     lasting_folds: tuple[tuple[str, float], ...]
@@ -83,6 +85,7 @@ class Person:
             skin=skin,
             shape=shapes.sample_shape(sex, years, family, rng),
             rest=shapes.sample_rest(rng),
+            smile=shapes.sample_smile(np.random.default_rng([seed, 6])),
             skin_texture=looks.skin_texture(age, family, sex, rng),
             skin_gain=looks.skin_gain(skin, family, rng),
             lasting_folds=looks.lasting_folds(years, rng),

@@ -69,7 +69,8 @@ def cut_out(person: Person, action_units: Mapping[str, float | None], scene: Sce
     loaded = head.load()
     resting = resting_vertices(person.shape, person.rest)
     weights = rig.weights(action_units, person.asymmetry)
-    deformed = head.moved(resting, loaded.movements, weights | scene.gaze())
+    shown = rig.smiling(weights, dict(person.smile))
+    deformed = head.moved(resting, loaded.movements, shown | scene.gaze())
     known = rig.action_units(weights, rig.lip_gap(deformed) - rig.lip_gap(resting))
     pose = Pose.of(resting, scene)
     posed = drawing.PosedPerson(

@@ -17,8 +17,8 @@ _RIG: dict[str, dict[str, float]] = {
     "au07": {"eyeSquint*": 1},
     "au09": {"noseSneer*": 1},
     "au10": {"mouthUpperUp*": 1},
-    "au12_left": {"mouthSmileLeft": 1.15},
-    "au12_right": {"mouthSmileRight": 1.15},
+    "au12_left": {"mouthSmileLeft": 1},
+    "au12_right": {"mouthSmileRight": 1},
     "au14_left": {"mouthDimpleLeft": 1},
     "au14_right": {"mouthDimpleRight": 1},
     "au15": {"mouthFrown*": 1},
@@ -56,6 +56,24 @@ def weights(action_units: Mapping[str, float | None], asymmetry: float = 0.0) ->
         for pattern, gain in parts.items() if intensity else ():
             for name, share in _sides(pattern, asymmetry):
                 result[name] = min(result.get(name, 0.0) + intensity * gain * share, _MOST * max(gain, 1.0))
+    return result
+
+
+def smiling(rig: Mapping[str, float], smile: Mapping[str, float]) -> dict[str, float]:
+    """The weights with what goes along with a person's lip corners, on each side as far as they are pulled.
+
+    In FACS all this is part of the lip corner puller; the upper lip is drawn up only off the lower one.
+
+    Args:
+        smile: Movement of the rig, without its side -> weight at the strongest smile.
+    """
+    result = dict(rig)
+    for side in ("Left", "Right"):
+        pulled = rig.get(f"mouthSmile{side}", 0.0)
+        parted = min(rig.get(f"mouthLowerDown{side}", 0.0) / 0.6, 1.0)
+        for name, weight in smile.items():
+            share = parted if name == "mouthUpperUp" else 1.0
+            result[name + side] = result.get(name + side, 0.0) + weight * pulled * share
     return result
 
 
@@ -124,7 +142,7 @@ def _lips(rig: Mapping[str, float], gap: float) -> dict[str, float]:
 
 
 def _corners_and_jaw(rig: Mapping[str, float]) -> dict[str, float]:
-    left, right = (rig.get(f"mouthSmile{side}", 0.0) / 1.15 for side in ("Left", "Right"))
+    left, right = (rig.get(f"mouthSmile{side}", 0.0) for side in ("Left", "Right"))
     jaw = rig.get("jawOpen", 0.0)
     return {
         "au12": (left + right) / 2,

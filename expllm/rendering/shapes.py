@@ -89,6 +89,17 @@ def sample_rest(rng: np.random.Generator) -> Weights:
     return tuple((name, float(np.clip(weight, -1, 1.6))) for name, weight in result.items() if weight)
 
 
+def sample_smile(rng: np.random.Generator) -> Weights:
+    """Draw what goes along with a person's lip corners: upper lip, wings of the nose, lower lids."""
+    ranges = {
+        "mouthUpperUp": (0.1, 0.55),
+        "noseSneer": (0, 0.3),
+        "mouthDimple": (0, 0.4),
+        "eyeSquint": (0, 0.15),
+    }
+    return tuple((name, float(rng.uniform(*range_))) for name, range_ in ranges.items())
+
+
 def _macro_shape(sex: str, years: float, family: str, rng: np.random.Generator) -> dict[str, float]:
     maleness = float(np.clip((0.93 if sex == "male" else 0.07) + rng.normal(0, 0.08), 0, 1))
     origins = rng.dirichlet([0.5] * 3) * 0.4

@@ -27,6 +27,7 @@ REASONS: dict[str, str] = {
     Reject.DECODER_DIED: "decoding crashed or took too long",
     Reject.TEXT_TRUNCATED: "the answer reached its length limit",
     Reject.TEXT_MALFORMED: "the answer does not follow the grammar",
+    Reject.FACE_NOT_VISIBLE: "the model cannot make the face out",
     Reject.GENERATION_FAILED: "the engine gave no answer",
 }
 """What each reject_reason means."""

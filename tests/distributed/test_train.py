@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(600)
 def prepared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("training")
     rendered.main(folder / "faces", count=16, size_px=160)
-    dataset.prepare(folder / "faces", folder / "prepared")
+    dataset.prepare([folder / "faces"], folder / "prepared")
     return folder / "prepared"
 
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from expllm import faces
+from expllm import action_units, faces
 from expllm.errors import CallerError
 from expllm.facs import COLUMNS
 from expllm.models import dataset, encoder_training
-from expllm.models.augmentation import augment, centre, draw_moves, mirrored, moved
+from expllm.models.augmentation import augment, centre, draw_moves, mirrored, moved, without_face
 from expllm.models.dataset import POINTS, STORED_PX, FaceSet
 from expllm.models.tower import FaceTower, FaceTowerConfig
 from expllm.models.training import Schedule, train
@@ -91,7 +91,7 @@ def test_mirroring_twice_gives_the_face_back() -> None:
 def test_mirroring_moves_a_one_sided_smile_to_the_other_side() -> None:
     units = np.zeros((1, len(COLUMNS)), np.float32)
     units[0, COLUMNS.index("au12_left")] = 0.7
-    turned = dataset.to_intensities(mirrored(units, np.array([True]))[0])
+    turned = action_units.to_intensities(mirrored(units, np.array([True]))[0])
     assert turned["au12_left"] == 0 and turned["au12_right"] == pytest.approx(0.7)
 
 
@@ -112,9 +112,19 @@ def test_people_of_the_two_parts_of_a_split_differ() -> None:
     assert len(trained) + len(held_out) == 40
 
 
+def test_pictures_without_a_face_have_the_size_the_encoder_reads_and_stay_in_range() -> None:
+    rng = np.random.default_rng(1)
+    altered = augment(_faces().crops, draw_moves(np.arange(12) % 2 == 0, STORED_PX, rng), rng)
+    blank = without_face(altered, rng)
+    assert blank.shape == altered.shape
+    assert (blank - altered).abs().amax((1, 2, 3)).min() > 0.05
+    assert 0 <= blank.min() <= blank.max() <= 1
+    assert without_face(altered[:0], rng).shape == (0, 3, 112, 112)
+
+
 def test_a_folder_without_truth_is_named(tmp_path: Path) -> None:
     with pytest.raises(CallerError, match="expllm faces"):
-        dataset.prepare(tmp_path, tmp_path / "prepared")
+        dataset.prepare([tmp_path], tmp_path / "prepared")
 
 
 def test_a_folder_without_crops_is_named(tmp_path: Path) -> None:
@@ -124,4 +134,4 @@ def test_a_folder_without_crops_is_named(tmp_path: Path) -> None:
 
 def test_intensities_survive_the_way_through_an_array() -> None:
     row = {column: (None if column == "au01" else 0.5) for column in COLUMNS}
-    assert dataset.to_intensities(dataset.to_array([row])[0]) == row
+    assert action_units.to_intensities(action_units.to_array([row])[0]) == row

@@ -89,9 +89,9 @@ def test_no_face_at_all_is_the_callers_mistake():
         fit_action_units.detect([])
 
 
-def test_a_folder_without_a_table_is_the_callers_mistake(tmp_path):
-    with pytest.raises(CallerError, match=r"faces\.parquet"):
-        list(fit_action_units.rendered(tmp_path))
+def test_a_folder_that_was_not_prepared_is_the_callers_mistake(tmp_path):
+    with pytest.raises(CallerError, match="preparation"):
+        fit_action_units.prepared(tmp_path)
 
 
 def test_the_report_has_a_row_for_every_column_and_the_command():

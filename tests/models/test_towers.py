@@ -57,8 +57,9 @@ def test_the_started_tower_computes_what_face_api_computes() -> None:
     three = separable((one + two).relu(), "dense0/conv2")
     four = separable((one + two + three).relu(), "dense0/conv3")
     expected = (one + two + three + four).relu()
-    assert torch.allclose(tower.blocks[0]((pixels - mean) / std), expected, atol=1e-4)
+    for branch in (tower.photographs, tower.rendered):
+        assert torch.allclose(branch.blocks[0]((pixels - mean) / std), expected, atol=1e-4)
 
 
 def test_a_tower_needs_no_weights_to_be_made() -> None:
-    assert FaceTower(FaceTowerConfig())(torch.zeros(1, 3, 112, 112)).last_hidden_state.shape == (1, 49, 256)
+    assert FaceTower(FaceTowerConfig())(torch.zeros(1, 3, 112, 112)).last_hidden_state.shape == (1, 49, 512)

@@ -55,3 +55,16 @@ def test_a_file_in_the_place_of_the_folder_is_the_callers_mistake(tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(CallerError, match="taken"):
         main(out=tmp_path / "taken", count=1)
+
+
+def test_faint_faces_are_rendered_on_request(tmp_path):
+    main(out=tmp_path, count=8, seed=70, size_px=48, peaks=(0.15, 0.3))
+    rows = pq.read_table(tmp_path / "faces.parquet").to_pylist()
+    assert all(0.15 <= row["peak"] <= 0.3 for row in rows if row["expression"] != "neutral")
+    assert len({row["peak"] for row in rows}) == 8
+
+
+@pytest.mark.parametrize("peaks", [(0.3, 0.15), (0.0, 0.2), (0.5, 1.2)])
+def test_peaks_that_no_face_can_have_are_the_callers_mistake(peaks, tmp_path):
+    with pytest.raises(CallerError, match="--peaks"):
+        main(out=tmp_path, count=1, peaks=peaks)

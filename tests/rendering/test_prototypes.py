@@ -4,7 +4,7 @@ import pytest
 from expllm.expressions import EXPRESSIONS, Expression
 from expllm.facs import COLUMNS
 from expllm.rendering import head, rig
-from expllm.rendering.expressions import sample
+from expllm.rendering.expressions import at_peak, sample
 from expllm.rendering.person import Person
 from expllm.rendering.shapes import resting_vertices
 
@@ -44,6 +44,19 @@ def test_neutral_faces_differ():
 def test_an_expression_goes_from_faint_to_strong(expression):
     peaks = [sample(expression, seed).peak for seed in range(200)]
     assert min(peaks) < 0.4 < 0.85 < max(peaks)
+
+
+@pytest.mark.parametrize("expression", list(Expression))
+@pytest.mark.parametrize("peak", [0.1, 0.2, 1.0])
+def test_a_peak_that_is_asked_for_scales_all_but_a_face_at_rest(expression, peak):
+    for seed in range(20):
+        drawn = sample(expression, seed)
+        scaled = at_peak(drawn, peak)
+        if expression is Expression.NEUTRAL:
+            assert scaled == drawn
+        else:
+            assert scaled.peak == peak
+            assert peak * 0.99 <= max(scaled.action_units.values()) <= max(0.27, peak)
 
 
 @pytest.mark.parametrize(

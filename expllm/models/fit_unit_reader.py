@@ -1,0 +1,72 @@
+"""Fits the UnitReader of an encoder: its trained heads, and how much to trust them beside landmarks."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Float16, Float32
+from torch import nn
+
+from expllm.facs import COLUMNS
+from expllm.models.augmentation import centre
+from expllm.models.dataset import FaceSet
+from expllm.models.encoder_training import SupervisedEncoder
+from expllm.models.fit_action_units import loss
+from expllm.models.preprocessing import Preprocessing, to_pixels
+from expllm.models.tower import FaceTower
+from expllm.unit_reader import UnitReader, logit
+
+_BATCH = 256
+_STEPS = 400
+_EQUAL_SHARES = (0.5, 0.5, 0.0)
+_KEPT_NEAR = 0.02
+"""How strongly shares are held at equal ones: rare movements have few faces to tell by."""
+
+
+def fit(encoder: SupervisedEncoder, held_out: FaceSet) -> UnitReader:
+    """The encoder's heads for action units, with shares fitted on people it was not trained on."""
+    reader = UnitReader(
+        evidence=_rows(encoder.evidence),
+        attention=_rows(encoder.attention),
+        shares=np.tile(np.float32(_EQUAL_SHARES), (len(COLUMNS), 1)),
+    )
+    logits = np.concatenate([reader.logits(part) for part in _features(encoder.tower, held_out)])
+    return replace(reader, shares=_shares(logits, held_out))
+
+
+def joined(faces: FaceSet, tower: FaceTower, reader: UnitReader) -> FaceSet:
+    """The faces with what was measured on their landmarks joined with what their features show."""
+    places = np.split(faces.measured, range(_BATCH, len(faces), _BATCH))
+    parts = zip(_features(tower, faces), places, strict=True)
+    return replace(faces, measured=np.concatenate([reader.join(*part) for part in parts]))
+
+
+def _rows(layer: nn.Linear) -> Float32[np.ndarray, "units width+1"]:
+    weights = torch.cat([layer.weight, layer.bias[:, None]], dim=1)
+    return weights[: len(COLUMNS)].detach().float().numpy()
+
+
+def _features(tower: FaceTower, faces: FaceSet) -> Iterator[Float16[np.ndarray, "part tokens width"]]:
+    tower.eval()
+    for start in range(0, len(faces), _BATCH):
+        crops = centre(np.asarray(faces.crops[start : start + _BATCH]))
+        with torch.inference_mode():
+            tokens = tower(Preprocessing().normalise(to_pixels(crops))).last_hidden_state
+        yield tokens.to(torch.float16).numpy()
+
+
+def _shares(logits: Float32[np.ndarray, "faces units"], faces: FaceSet) -> Float32[np.ndarray, "units 3"]:
+    truth, measured = torch.from_numpy(faces.action_units), torch.from_numpy(logit(faces.measured))
+    known = ~(truth.isnan() | measured.isnan())
+    seen = torch.stack([measured.nan_to_num(), torch.from_numpy(logits), torch.ones_like(measured)])
+    equal = torch.tensor(_EQUAL_SHARES)[:, None].expand(3, len(COLUMNS))
+    shares = equal.clone().requires_grad_()
+    optimizer = torch.optim.Adam([shares], lr=0.02)
+    for _ in range(_STEPS):
+        joint = (shares[:, None] * seen).sum(0)
+        error = loss(torch.where(known, joint, 0), torch.where(known, truth, torch.nan))
+        optimizer.zero_grad()
+        (error + _KEPT_NEAR * (shares - equal).square().mean()).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return shares.detach().T.numpy()
