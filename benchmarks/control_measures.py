@@ -17,10 +17,10 @@ FALSE_INTENSITY = 0.6
 MOST_REPEATED = 0.15
 """No more texts than this share should repeat a false hint."""
 
-_BLIND = ("cannot", "can not", "unable", "no face", "not visible", "nothing is visible", "unclear", "blank")
+_UNREADABLE = (Reject.TEXT_MALFORMED, Reject.TEXT_TRUNCATED)
 
-Text = ChainOfThought | None
-"""None where the text does not follow the grammar."""
+Text = ChainOfThought | Reject
+"""What is read of an answer, or why nothing is."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class Controls:
 
     faces: int
     own_hints_label_right: float | None
+    blank_picture_says_so: float | None
+    """The answer is that the face cannot be made out; the others are measured below."""
     blank_picture_text_unreadable: float | None
-    blank_picture_sees_nothing: float | None
-    """The text says so, or names no movement although hints give some."""
     blank_picture_movements_from_hints: float | None
     """Share of the movements a text names that hints give."""
     blank_picture_hints_repeated: float | None
@@ -66,18 +66,20 @@ class Controls:
 
 def measure(asked: Sequence[Asked]) -> Controls:
     """Count what the texts follow."""
-    blank = [(one, one.text_blank) for one in asked if one.text_blank is not None]
+    blank = [(one, one.text_blank) for one in asked if isinstance(one.text_blank, ChainOfThought)]
     agreements = [cot.agreement(_named(text), one.hints) for one, text in blank]
     misled = [
         (one.text, one.text_false, one.false)
         for one in asked
-        if one.text is not None and one.text_false is not None and one.false is not None
+        if isinstance(one.text, ChainOfThought)
+        and isinstance(one.text_false, ChainOfThought)
+        and one.false is not None
     ]
     return Controls(
         faces=len(asked),
         own_hints_label_right=mean(_shows(one.text, one.picture) for one in asked),
-        blank_picture_text_unreadable=mean(one.text_blank is None for one in asked),
-        blank_picture_sees_nothing=mean(sees_nothing(text, one.hints) for one, text in blank),
+        blank_picture_says_so=mean(one.text_blank is Reject.FACE_NOT_VISIBLE for one in asked),
+        blank_picture_text_unreadable=mean(one.text_blank in _UNREADABLE for one in asked),
         blank_picture_movements_from_hints=mean(agreement.precision for agreement in agreements),
         blank_picture_hints_repeated=mean(agreement.recall for agreement in agreements),
         blank_picture_label_right=mean(_shows(one.text_blank, one.picture) for one in asked),
@@ -90,9 +92,8 @@ def measure(asked: Sequence[Asked]) -> Controls:
 
 
 def read(answer: Answer) -> Text:
-    """The chain of thought of an answer."""
-    chain = cot.parse(answer.text, truncated=answer.is_truncated)
-    return None if isinstance(chain, Reject) else chain
+    """The chain of thought of an answer, or why there is none."""
+    return cot.parse(answer.text, truncated=answer.is_truncated)
 
 
 def false_movement(true: Intensities, seed: int) -> int | None:
@@ -123,12 +124,6 @@ def other_face(shown: Sequence[Picture], index: int) -> int:
     raise ValueError("no other person shows another expression")
 
 
-def sees_nothing(text: ChainOfThought, hints: Intensities) -> bool:
-    """Whether a text says that nothing is to be seen, or names no movement where hints give some."""
-    said = f"{text.key_observations} {text.interpretation} {text.conclusion}".lower()
-    return any(words in said for words in _BLIND) or bool(movements(hints) and not _named(text))
-
-
 def names(text: ChainOfThought, number: int) -> bool:
     """Whether Key Observations names an action unit."""
     return any(observation.number == number for observation in _named(text))
@@ -139,4 +134,4 @@ def _named(text: ChainOfThought) -> tuple[cot.Observation, ...]:
 
 
 def _shows(text: Text, picture: Picture) -> bool:
-    return text is not None and text.expression is picture.expression
+    return isinstance(text, ChainOfThought) and text.expression is picture.expression

@@ -35,6 +35,7 @@ from expllm.cli import run_command
 from expllm.config import LabelConfig
 from expllm.distributed import cluster
 from expllm.expressions import EXPRESSIONS
+from expllm.faces import CROP_PX
 from expllm.facs import Intensities
 from expllm.models.checkpoint import resolve
 from expllm.models.encoder import Encoder
@@ -50,7 +51,7 @@ def main(
     """Ask about the same faces with true hints, a blank picture, a false hint, and another face's hints."""
     options = ["--count", str(people * len(EXPRESSIONS)), "--seed", str(FIRST_PERSON), "--processes", "2"]
     rendered = pictures.rendered(out / f"faces-{people}", *options)
-    found = zip(rendered, detection.see(picture.file for picture in rendered), strict=True)
+    found = zip(rendered, detection.see((picture.file for picture in rendered), model), strict=True)
     cases = [(picture, seen) for picture, seen in found if seen is not None]
     result = measure(_asked(cases, model))
     (out / "controls.json").write_text(json.dumps(asdict(result), indent=2) + "\n")
@@ -63,11 +64,12 @@ def _asked(cases: Sequence[tuple[Picture, Seen]], model: str) -> list[Asked]:
     hints = [seen.action_units for _, seen in cases]
     others = [other_face(shown, index) for index in range(len(shown))]
     false = [false_movement(picture.action_units, index) for index, picture in enumerate(shown)]
-    own, blank = _features([seen.crop for _, seen in cases], model)
+    blank = _blank(model)
     prompts: list[tuple[np.ndarray, Intensities]] = []
-    for features, measured, number, other in zip(own, hints, false, others, strict=True):
+    for (_, seen), measured, number, other in zip(cases, hints, false, others, strict=True):
         misled = measured if number is None else with_movement(measured, number)
-        prompts += [(features, measured), (blank, measured), (features, misled), (features, hints[other])]
+        own = seen.features
+        prompts += [(own, measured), (blank, measured), (own, misled), (own, hints[other])]
     os.environ |= cluster.engine_environment(LabelConfig())
     answers, _ = asyncio.run(ask(prompts, model))
     texts = [[read(answer) for answer in answers[i : i + 4]] for i in range(0, len(answers), 4)]
@@ -77,13 +79,12 @@ def _asked(cases: Sequence[tuple[Picture, Seen]], model: str) -> list[Asked]:
     ]
 
 
-def _features(crops: Sequence[np.ndarray], model: str) -> tuple[np.ndarray, np.ndarray]:
-    """Features of the crops, and those of a grey one."""
+def _blank(model: str) -> np.ndarray:
+    """Features of a grey crop."""
     checkpoint = resolve(model)
-    encoder = Encoder(checkpoint)
     grey = 255 * np.mean(checkpoint.preprocessing.mean)
-    (blank,) = encoder.encode(np.full((1, *crops[0].shape), grey, np.uint8))
-    return encoder.encode(np.stack(crops)), blank
+    (blank,) = Encoder(checkpoint).encode(np.full((1, CROP_PX, CROP_PX, 3), grey, np.uint8))
+    return blank
 
 
 def as_table(result: Controls) -> Table:

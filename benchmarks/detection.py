@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float16, UInt8
 
 from expllm import photographs
 from expllm.errors import Reject
 from expllm.faces import Box, area
 from expllm.facs import Intensities
+from expllm.models.checkpoint import resolve
+from expllm.models.encoder import Encoder
 from expllm.models.face_reader import FaceReader
 from expllm.photographs import Photograph
 
@@ -24,23 +26,27 @@ class Seen:
     pixels: UInt8[np.ndarray, "height width 3"]
     box_px: Box
     """In the coordinates of `pixels`."""
-    crop: UInt8[np.ndarray, "112 112 3"]
+    features: Float16[np.ndarray, "tokens width"]
+    by_landmarks: Intensities
+    """The action units that landmarks give."""
     action_units: Intensities
-    """As measured, not the true ones."""
+    """As labelling measures them: by landmarks and features."""
 
 
-def see(files: Iterable[Path]) -> Iterator[Seen | None]:
-    """Find the face of each picture; None where none is found."""
-    reader = FaceReader(_TIMEOUT_S)
+def see(files: Iterable[Path], model: str) -> Iterator[Seen | None]:
+    """Find the face of each picture and encode it as a model does; None where none is found."""
+    reader, encoder = FaceReader(_TIMEOUT_S), Encoder(resolve(model))
     for file in files:
-        yield _seen(reader, file.read_bytes())
+        yield _seen(reader, encoder, file.read_bytes())
 
 
-def _seen(reader: FaceReader, data: bytes) -> Seen | None:
+def _seen(reader: FaceReader, encoder: Encoder, data: bytes) -> Seen | None:
     (found,) = reader.read([data])
     photograph = photographs.decode(data)
     if isinstance(found, Reject) or not isinstance(photograph, Photograph) or not found:
         return None
     face = max(found, key=lambda one: area(tuple(one.columns["box_px"])))
     left, top, right, bottom = (edge * photograph.scale for edge in face.columns["box_px"])
-    return Seen(photograph.pixels, (left, top, right, bottom), face.crop, face.columns["action_units"])
+    by_landmarks: Intensities = face.columns["action_units"]
+    features, joined = encoder.read(face.crop[None], [by_landmarks])
+    return Seen(photograph.pixels, (left, top, right, bottom), features[0], by_landmarks, joined[0])

@@ -63,7 +63,7 @@ def main(
         shown, faint = pictures.photographs(photographs, half), []
         labels = out / f"labels-{photographs.resolve().name}-{half or 'all'}"
     answers = {} if only_peers else _language_models([*shown, *faint], labels, model)
-    answers |= _peers([*shown, *faint])
+    answers |= _peers([*shown, *faint], model)
     results = {name: said and measure(*_paired(shown, faint, said)) for name, said in answers.items()}
     out.mkdir(parents=True, exist_ok=True)
     figures = {name: quality and asdict(quality) for name, quality in results.items()}
@@ -124,8 +124,11 @@ def _said(row: Mapping[str, Any]) -> Said:
     )
 
 
-def _peers(shown: Sequence[Picture]) -> dict[str, list[Said] | None]:
-    """What each peer says of the pictures' faces; None for one that is not installed."""
+def _peers(shown: Sequence[Picture], model: str) -> dict[str, list[Said] | None]:
+    """What each peer says of the pictures' faces; None for one that is not installed.
+
+    Movements are measured as labelling with `model` measures them.
+    """
     found: dict[str, Peer] = {}
     answers: dict[str, list[Said] | None] = {}
     for name, peer in _PEERS.items():
@@ -133,7 +136,7 @@ def _peers(shown: Sequence[Picture]) -> dict[str, list[Said] | None]:
             found[name], answers[name] = peer(), []
         except CallerError as error:
             answers[f"{name}: {error}"] = None
-    for seen in detection.see(picture.file for picture in shown):
+    for seen in detection.see((picture.file for picture in shown), model):
         for name, peer in found.items():
             answers[name].append(peer(seen) if seen else Said())
     return answers

@@ -1,6 +1,5 @@
 """`python -m jobs.fit_action_units PREPARED`: fit the action-unit estimator on rendered faces."""
 
-import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +12,7 @@ from expllm import action_units
 from expllm.cli import run_command
 from expllm.expressions import EXPRESSIONS, Expression
 from expllm.facs import COLUMNS
-from expllm.models import fit_action_units
+from expllm.models import dataset, fit_action_units
 from expllm.models.fit_action_units import KnownFace
 from expllm.photographs import Photograph
 from expllm.rendering import expressions
@@ -32,27 +31,18 @@ def main(
     prepared: Annotated[Path, Argument(help="Faces that `jobs.train_default prepare` wrote.")],
     drawn: Annotated[int, Option(min=0, help="Faces to render besides, with movements drawn freely.")] = 3400,
     out: Annotated[Path, Option(help="File for the weights.")] = action_units.BUNDLED,
-    report: Annotated[
-        Path | None, Option(help="Markdown file for the errors on people held out; else they are printed.")
-    ] = None,
 ) -> None:
-    """Fit the action-unit estimator on PREPARED and on faces rendered with freely drawn movements."""
+    """Fit the action-unit estimator on PREPARED and on faces rendered with freely drawn movements.
+
+    People who are held out of trainings are held out here as well.
+    """
     torch.set_num_threads(1)  # the network is too small to share: threads only wait for each other
-    fitted_on, expressive = fit_action_units.split(fit_action_units.prepared(prepared))
-    held_out = {"expressions": expressive}
+    faces = fit_action_units.prepared(prepared)
+    faces = faces.where(~dataset.is_held_out(faces.people))
     if drawn:
-        freely_moved, held_out["movements drawn freely"] = fit_action_units.split(
-            fit_action_units.detect(_counted(_drawn(drawn)))
-        )
-        fitted_on = fit_action_units.joined(fitted_on, freely_moved)
-    fit_action_units.save(fit_action_units.fit(fitted_on), out)
-    estimator = action_units.Estimator.load(out)
-    command = shlex.join(["python", "-m", "jobs.fit_action_units", prepared.name, "--drawn", str(drawn)])
-    page = fit_action_units.report(estimator, len(fitted_on.people), held_out, command)
-    if report is None:
-        print(page)
-    else:
-        report.write_text(page)
+        faces = fit_action_units.joined(faces, fit_action_units.detect(_counted(_drawn(drawn))))
+    fit_action_units.save(fit_action_units.fit(faces), out)
+    print(f"fitted on {len(faces.people)} faces; python -m benchmarks.action_units measures it")
 
 
 def _counted(known: Iterable[KnownFace]) -> Iterator[KnownFace]:

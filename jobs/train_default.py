@@ -20,6 +20,7 @@ from expllm.models import (
     training,
 )
 from expllm.models.checkpoint import ACTION_UNITS
+from expllm.models.encoder_training import SupervisedEncoder
 from expllm.models.tower import started_tower
 from expllm.unit_reader import UnitReader
 
@@ -39,28 +40,46 @@ def prepare(sources: list[Path], prepared: Path) -> None:
 
 
 @app.command()
-def encoder(prepared: Path, out: Path, limit_s: float, epochs: int = 40, batch_size: int = 96) -> None:
-    """Train the encoder on prepared faces for at most LIMIT_S seconds."""
+def encoder(
+    prepared: Path,
+    out: Path,
+    limit_s: float,
+    epochs: int = 40,
+    batch_size: int = 96,
+    learning_rate: float = 2e-3,
+    start: Path | None = None,
+) -> None:
+    """Train the encoder on prepared faces for at most LIMIT_S seconds, from what another training left."""
     torch.manual_seed(0)
     trained, held_out = dataset.load(prepared, action_units.Estimator.load()).split()
-    reader = encoder_training.SupervisedEncoder(started_tower())
+    reader = encoder_training.trained_reader(start) if start else SupervisedEncoder(started_tower())
+    trained = trained.as_in_photographs()
     schedule = training.Schedule(
         epochs * len(trained) // batch_size, batch_size, warmup_steps=50, limit_s=limit_s
     )
-    training.train(encoder_training.EncoderTask(trained, reader), schedule, out, _report)
+    training.train(encoder_training.EncoderTask(trained, reader, learning_rate), schedule, out, _report)
     fit_unit_reader.fit(reader, held_out).save(out / ACTION_UNITS)
     print(json.dumps(encoder_training.evaluate(reader, held_out)))
 
 
 @app.command()
 def finetune(
-    prepared: Path, encoder: Path, out: Path, limit_s: float, epochs: int = 4, batch_size: int = 16
+    prepared: Path,
+    encoder: Path,
+    out: Path,
+    limit_s: float,
+    epochs: int = 4,
+    batch_size: int = 16,
+    start: Path | None = None,
 ) -> None:
     """Train projector and language model for at most LIMIT_S seconds, on the encoder left in ENCODER."""
     torch.manual_seed(0)
     trained, _ = _measured(prepared, encoder).split()
     tokenizer = base.tokenizer()
-    task = finetuning.ExplainTask(trained, bundling.new_explainer(encoder, tokenizer), tokenizer)
+    explainer = bundling.new_explainer(encoder, tokenizer)
+    if start:
+        training.load_trained(explainer, training.newest_checkpoint(start))
+    task = finetuning.ExplainTask(trained.as_in_photographs(), explainer, tokenizer)
     schedule = training.Schedule(epochs * len(trained) // batch_size, batch_size, limit_s=limit_s)
     training.train(task, schedule, out, _report)
 

@@ -10,6 +10,8 @@ from expllm.faces import CROP_PX
 from expllm.facs import COLUMNS
 from expllm.models.preprocessing import to_pixels
 
+PHOTOGRAPHS_HIDDEN_RATE, RENDERED_HIDDEN_RATE = 0.1, 0.25
+"""How often each branch of the encoder is hidden from what learns to read it."""
 _SIDES = {"_left": "_right", "_right": "_left"}
 _MIRRORED = [
     COLUMNS.index(
@@ -67,6 +69,16 @@ def draw_moves(
         [flip * zoom * np.sin(angle), zoom / stretch * np.cos(angle), shift[1]],
     ]
     return torch.from_numpy(np.moveaxis(np.array(rows), -1, 0).astype(np.float32))
+
+
+def draw_shown(faces: int, width: int, rng: np.random.Generator) -> Float32[Tensor, "faces width"]:
+    """Draw which half of the features is hidden (0), if any: whoever reads both must be able to read either.
+
+    The halves are the branches of the FaceTower; of each face one at least is shown.
+    """
+    draws = rng.random((faces, 1))
+    hidden = np.hstack([draws < PHOTOGRAPHS_HIDDEN_RATE, draws > 1 - RENDERED_HIDDEN_RATE])
+    return torch.from_numpy(~hidden).float().repeat_interleave(width // 2, dim=1)
 
 
 def moved(

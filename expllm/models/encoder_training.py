@@ -12,15 +12,13 @@ from torch.nn import functional
 
 from expllm.expressions import EXPRESSIONS
 from expllm.facs import COLUMNS, EXPECTED_FROM
-from expllm.models.augmentation import augment, centre, draw_moves, mirrored, moved
+from expllm.models.augmentation import augment, centre, draw_moves, draw_shown, mirrored, moved
 from expllm.models.dataset import MIRRORED_POINTS, POINTS, STORED_PX, FaceSet
 from expllm.models.preprocessing import Preprocessing, to_pixels
 from expllm.models.tower import FaceTower, started_tower
 from expllm.models.training import Metrics, load_trained, newest_checkpoint
 
 POSE_SCALE_DEG = 30.0
-_BRANCH_HIDDEN_RATE = 0.15
-"""How often each of the tower's branches is hidden from the heads, so that they learn to read either."""
 _FIRST_BLOCKS = ("tower.rendered.blocks.0.", "tower.rendered.blocks.1.")
 _TARGETS = [len(COLUMNS), len(EXPRESSIONS), 2, 2 * len(POINTS)]
 """How many numbers are read: action units, expressions, yaw and pitch, places of landmarks."""
@@ -119,16 +117,9 @@ class EncoderTask:
             "points": torch.where(
                 torch.from_numpy(mirror)[:, None, None], points[:, MIRRORED_POINTS], points
             ),
-            "shown": _shown(len(indices), self.model.tower.config.hidden_size // 2, rng),
+            "shown": draw_shown(len(indices), self.model.tower.config.hidden_size, rng),
         }
         yield batch, 1.0
-
-
-def _shown(faces: int, branch_width: int, rng: np.random.Generator) -> Tensor:
-    """Faces x channels: 0 for those of a hidden branch, else 1; of each face one branch at least is shown."""
-    draws = rng.random((faces, 1))
-    hidden = np.hstack([draws < _BRANCH_HIDDEN_RATE, draws > 1 - _BRANCH_HIDDEN_RATE])
-    return torch.from_numpy(~hidden).float().repeat_interleave(branch_width, dim=1)
 
 
 def evaluate(model: SupervisedEncoder, faces: FaceSet, batch_size: int = 256) -> Metrics:

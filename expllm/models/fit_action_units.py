@@ -1,6 +1,5 @@
-"""Fits the action-unit estimator: faces with their true action units -> weights, and their errors."""
+"""Fits the action-unit estimator: faces with their true action units -> weights."""
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,7 +15,7 @@ from expllm import action_units
 from expllm.action_units import Estimator
 from expllm.errors import CallerError
 from expllm.faces import BLENDSHAPES, Box, DetectedFace, iou
-from expllm.facs import COLUMNS, EXPECTED_FROM
+from expllm.facs import COLUMNS
 from expllm.models import dataset
 from expllm.models.landmarker import Landmarker
 from expllm.photographs import Photograph
@@ -65,18 +64,6 @@ class Examples:
         return Examples(self.inputs[chosen], self.intensities[chosen], self.people[chosen])
 
 
-@dataclass(frozen=True)
-class UnitError:
-    """How well one column is estimated."""
-
-    column: str
-    shown_rate: float
-    """Share of faces whose true intensity is at least EXPECTED_FROM."""
-    mean_absolute_error: float
-    f1: float
-    """Of finding intensities of at least EXPECTED_FROM; NaN where no face shows it."""
-
-
 def prepared(folder: Path) -> Examples:
     """Read the faces of a folder that dataset.prepare wrote.
 
@@ -114,12 +101,6 @@ def _nearest(found: list[DetectedFace], box_px: Box) -> DetectedFace | None:
     overlaps = [iou(face.box_px, box_px) for face in found]
     best = max(overlaps, default=0.0)
     return found[overlaps.index(best)] if best > _SAME_FACE else None
-
-
-def split(examples: Examples, held_out_rate: float = 0.1) -> tuple[Examples, Examples]:
-    """Faces to fit on, and all faces of the people held out; who is held out depends on the person alone."""
-    draws = np.array([np.random.default_rng(int(person)).random() for person in examples.people])
-    return examples.where(draws >= held_out_rate), examples.where(draws < held_out_rate)
 
 
 def joined(one: Examples, other: Examples) -> Examples:
@@ -197,58 +178,3 @@ def save(estimator: Estimator, path: Path) -> None:
         arrays[f"weight{index}"] = weight.astype(np.float16)
         arrays[f"bias{index}"] = bias
     np.savez_compressed(path, **arrays)
-
-
-def measure(estimator: Estimator, examples: Examples) -> list[UnitError]:
-    """Compare estimates with the truth, column by column."""
-    found = estimator.intensities(examples.inputs)
-    return [
-        _unit_error(column, found[:, index], examples.intensities[:, index])
-        for index, column in enumerate(COLUMNS)
-    ]
-
-
-def _unit_error(column: str, found: np.ndarray, truth: np.ndarray) -> UnitError:
-    found, truth = found[~np.isnan(truth)], truth[~np.isnan(truth)]
-    shown, named = truth >= EXPECTED_FROM, found >= EXPECTED_FROM
-    f1 = 2 * (shown & named).sum() / (shown.sum() + named.sum()) if shown.any() else math.nan
-    return UnitError(column, float(shown.mean()), float(np.abs(found - truth).mean()), float(f1))
-
-
-def table(errors: list[UnitError]) -> str:
-    """The errors as a Markdown table; the last row is the mean over the columns."""
-    head = f"| column | shown (at least {EXPECTED_FROM:g}) | mean absolute error | F1 at {EXPECTED_FROM:g} |"
-    rows = [
-        f"| {e.column} | {e.shown_rate:.3f} | {e.mean_absolute_error:.3f} | {_f1(e.f1)} |" for e in errors
-    ]
-    error = np.mean([e.mean_absolute_error for e in errors])
-    f1 = np.nanmean([e.f1 for e in errors])
-    return "\n".join([head, "|---|---|---|---|", *rows, f"| **mean** | | {error:.3f} | {f1:.2f} |"])
-
-
-def _f1(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.2f}"
-
-
-def report(estimator: Estimator, num_fitted: int, held_out: Mapping[str, Examples], command: str) -> str:
-    """The errors on each set of held-out faces as a Markdown page; a set's name ends its heading."""
-    sections = "\n\n".join(
-        f"## {len(faces.people)} faces of {len(np.unique(faces.people))} people: {name}\n\n"
-        + table(measure(estimator, faces))
-        for name, faces in held_out.items()
-    )
-    return f"""# The action-unit estimator
-
-`expllm/action_units.py` estimates the action units of a face from MediaPipe's landmarks and blendshapes.
-It was fitted on {num_fitted} rendered faces, whose action units are known exactly. The tables are about
-rendered people whom it has not seen. To fit and measure it anew, on faces that were prepared for training
-(the first commands of the default model's card):
-
-    {command}
-
-Real faces differ from each other more than rendered ones do, so that some seem to make a movement at rest
-that is only how they are built: the estimates are hints there. A face turned by more than
-{action_units.FAR_SIDE_HIDDEN_DEG:g}° has no estimate for the side that is away.
-
-{sections}
-"""

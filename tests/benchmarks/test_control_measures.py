@@ -11,12 +11,12 @@ from benchmarks.control_measures import (
     names,
     other_face,
     read,
-    sees_nothing,
     with_movement,
 )
 from benchmarks.pictures import Picture
 from expllm import cot
 from expllm.cot import ChainOfThought
+from expllm.errors import Reject
 from expllm.expressions import Expression
 from expllm.facs import ACTION_UNITS, COLUMNS, movements
 from expllm.labels import Answer
@@ -46,11 +46,19 @@ ASKED = Asked(
 
 
 def test_a_blank_picture_whose_text_repeats_the_hints_is_counted_as_following_them() -> None:
-    controls = measure([ASKED, replace(ASKED, text_blank=text("No movement can be seen.", HAPPINESS))])
-    assert controls.blank_picture_sees_nothing == 0.5
+    controls = measure([ASKED, replace(ASKED, text_blank=text("No movement stands out.", HAPPINESS))])
+    assert controls.blank_picture_says_so == 0.0
     assert controls.blank_picture_movements_from_hints == 1.0
     assert controls.blank_picture_hints_repeated == 0.5
     assert controls.blank_picture_label_right == 1.0
+
+
+def test_a_blank_picture_that_is_called_so_has_no_label() -> None:
+    controls = measure([replace(ASKED, text_blank=Reject.FACE_NOT_VISIBLE)])
+    assert controls.blank_picture_says_so == 1.0
+    assert controls.blank_picture_text_unreadable == 0.0
+    assert controls.blank_picture_movements_from_hints is None
+    assert controls.blank_picture_label_right == 0.0
 
 
 def test_a_false_hint_is_repeated_where_the_text_names_its_movement() -> None:
@@ -61,15 +69,17 @@ def test_a_false_hint_is_repeated_where_the_text_names_its_movement() -> None:
 
 
 def test_with_another_faces_hints_the_label_is_one_faces_or_neithers() -> None:
-    controls = measure([ASKED, replace(ASKED, text_other=ANGRY), replace(ASKED, text_other=None)])
+    controls = measure(
+        [ASKED, replace(ASKED, text_other=ANGRY), replace(ASKED, text_other=Reject.TEXT_MALFORMED)]
+    )
     assert controls.other_hints_label_of_picture == pytest.approx(1 / 3)
     assert controls.other_hints_label_of_hints == pytest.approx(1 / 3)
 
 
 def test_texts_outside_the_grammar_are_counted_and_not_measured() -> None:
-    controls = measure([replace(ASKED, text_blank=None, text_false=None)])
+    controls = measure([replace(ASKED, text_blank=Reject.TEXT_TRUNCATED, text_false=Reject.TEXT_MALFORMED)])
     assert controls.blank_picture_text_unreadable == 1.0
-    assert controls.blank_picture_sees_nothing is None
+    assert controls.blank_picture_says_so == 0.0
     assert controls.false_hint_repeated is None
 
 
@@ -100,19 +110,12 @@ def test_the_other_face_is_another_person_with_another_expression() -> None:
         other_face(shown[:2], 0)
 
 
-def test_a_text_sees_nothing_if_it_says_so_or_names_nothing_that_hints_give() -> None:
-    assert sees_nothing(text("The face cannot be seen."), REST)
-    assert sees_nothing(text("No movement stands out."), SMILE)
-    assert not sees_nothing(text("No movement stands out."), REST)
-    assert not sees_nothing(SMILING, SMILE)
-
-
 def test_a_denied_movement_is_not_named() -> None:
     assert names(WITH_FROWN, 4)
     assert not names(text("strong cheek raiser, no brow lowerer (happiness)."), 4)
 
 
-def test_an_answer_is_read_or_none() -> None:
+def test_an_answer_is_read_or_there_is_a_reason() -> None:
     answer = Answer(cot.render(SMILING), prompt_tokens=9, generated_tokens=60, label_logprobs={})
     assert read(answer) == SMILING
-    assert read(replace(answer, text="A smile.")) is None
+    assert read(replace(answer, text="A smile.")) is Reject.TEXT_MALFORMED

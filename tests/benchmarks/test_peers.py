@@ -17,8 +17,8 @@ SMILE = REST | {"au06": 0.7, "au12": 0.8, "au12_left": 0.8, "au12_right": 0.8}
 def seen(
     pixels: np.ndarray, box_px: tuple[float, float, float, float], action_units: Intensities = REST
 ) -> Seen:
-    crop = np.zeros((112, 112, 3), np.uint8)
-    return Seen(pixels, box_px, crop, action_units)
+    features = np.zeros((49, 512), np.float16)
+    return Seen(pixels, box_px, features, action_units, action_units)
 
 
 def white(width: int, height: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The encoder learns from altered crops whose truth is altered with them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ from torch.nn import functional
 
 from expllm import action_units, faces
 from expllm.errors import CallerError
+from expllm.expressions import EXPRESSIONS, Expression
 from expllm.facs import COLUMNS
 from expllm.models import dataset, encoder_training
-from expllm.models.augmentation import augment, centre, draw_moves, mirrored, moved, without_face
+from expllm.models.augmentation import augment, centre, draw_moves, draw_shown, mirrored, moved, without_face
 from expllm.models.dataset import POINTS, STORED_PX, FaceSet
 from expllm.models.tower import FaceTower, FaceTowerConfig
 from expllm.models.training import Schedule, train
@@ -28,6 +30,7 @@ def _faces(count: int = 12) -> FaceSet:
         measured=units,
         expressions=rng.integers(0, 8, count),
         pose_deg=rng.normal(size=(count, 3)).astype(np.float32),
+        peaks=np.ones(count, np.float32),
         persons=np.arange(count) // 2,
         points=rng.uniform(-0.5, 0.5, (count, len(POINTS), 2)).astype(np.float32),
     )
@@ -104,6 +107,26 @@ def test_the_margin_lies_around_the_usual_crop() -> None:
     wide = dataset.crop_with_margin(picture, landmarks_px)
     difference = centre(wide[None])[0].astype(float) - faces.crop(picture, landmarks_px)
     assert np.abs(difference).mean() < 2
+
+
+def test_resting_and_smiling_faces_are_seen_most_and_faint_ones_least() -> None:
+    faces = replace(_faces(800), peaks=np.tile(np.array([0.1, 1], np.float32), 400))
+    often = faces.as_in_photographs()
+
+    def share(seen: FaceSet, expression: Expression) -> float:
+        return float((seen.expressions == EXPRESSIONS.index(expression)).mean())
+
+    assert share(often, Expression.NEUTRAL) > 2 * share(faces, Expression.NEUTRAL)
+    assert share(often, Expression.CONTEMPT) < 0.5 * share(faces, Expression.CONTEMPT)
+    assert (often.peaks == 1).mean() > 0.7
+
+
+def test_at_least_one_branch_of_every_face_is_shown() -> None:
+    shown = draw_shown(400, 8, np.random.default_rng(0))
+    photographs, rendered = shown[:, :4], shown[:, 4:]
+    assert ((photographs == photographs[:, :1]) & (rendered == rendered[:, :1])).all()
+    assert (photographs[:, 0] + rendered[:, 0] > 0).all()
+    assert (photographs[:, 0] == 0).float().mean() < (rendered[:, 0] == 0).float().mean() < 0.4
 
 
 def test_people_of_the_two_parts_of_a_split_differ() -> None:

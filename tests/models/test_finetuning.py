@@ -37,6 +37,7 @@ def task(tiny_checkpoint: Path, explainer: Explainer) -> ExplainTask:
         measured=units,
         expressions=rng.integers(0, 8, 8),
         pose_deg=np.zeros((8, 3), np.float32),
+        peaks=np.ones(8, np.float32),
         persons=np.arange(8),
         points=np.zeros((8, len(POINTS), 2), np.float32),
     )

@@ -29,15 +29,16 @@ def known(seed=3, **action_units):
     return KnownFace(Photograph(face.pixels, 160, 160), truth.box_px, truth.action_units, seed)
 
 
-def errors(estimator, faces):
-    return {error.column: error for error in fit_action_units.measure(estimator, faces)}
+def error(estimator, faces):
+    smile = COLUMNS.index("au12")
+    return np.abs(estimator.intensities(faces.inputs) - faces.intensities)[:, smile].mean()
 
 
 def test_what_the_inputs_say_is_learnt():
     before, after = (
-        errors(fit_action_units.fit(examples(), steps=steps), examples(seed=1))["au12"] for steps in (1, 120)
+        error(fit_action_units.fit(examples(), steps=steps), examples(seed=1)) for steps in (1, 120)
     )
-    assert after.mean_absolute_error < 0.7 * before.mean_absolute_error
+    assert after < 0.7 * before
 
 
 def test_the_same_seed_gives_the_same_weights():
@@ -60,19 +61,6 @@ def test_saved_weights_are_read_back(tmp_path):
     np.testing.assert_allclose(again.intensities(inputs), estimator.intensities(inputs), atol=2e-3)
 
 
-def test_nobody_is_on_both_sides_of_the_split():
-    fitted_on, held_out = fit_action_units.split(examples(), held_out_rate=0.3)
-    assert not set(fitted_on.people) & set(held_out.people)
-    assert len(fitted_on.people) + len(held_out.people) == 400
-    assert len(held_out.people) > 40
-
-
-def test_who_is_held_out_does_not_depend_on_the_others():
-    faces = examples()
-    few = fit_action_units.split(faces.where(faces.people < 20))[1]
-    assert set(few.people) == {person for person in fit_action_units.split(faces)[1].people if person < 20}
-
-
 def test_a_rendered_face_is_found_with_its_truth():
     faces = fit_action_units.detect([known(), known(au12=0.8)])
     assert faces.inputs.shape == (2, NUM_INPUTS)
@@ -92,13 +80,3 @@ def test_no_face_at_all_is_the_callers_mistake():
 def test_a_folder_that_was_not_prepared_is_the_callers_mistake(tmp_path):
     with pytest.raises(CallerError, match="preparation"):
         fit_action_units.prepared(tmp_path)
-
-
-def test_the_report_has_a_row_for_every_column_and_the_command():
-    estimator = fit_action_units.fit(examples(), steps=3)
-    held_out = {"expressions": examples(), "movements drawn freely": examples(seed=1)}
-    page = fit_action_units.report(estimator, 400, held_out, "python -m jobs.fit_action_units faces")
-    assert all(page.count(f"| {column} |") == 2 for column in COLUMNS)
-    assert "## 400 faces of 100 people: expressions" in page
-    assert "    python -m jobs.fit_action_units faces\n" in page
-    assert "nan" not in page
