@@ -18,17 +18,17 @@ from expllm.rendering.scene import Scene
 
 SIZE_PX = 512
 PORTRAITS = (
-    (Expression.HAPPINESS, 18, 118),
+    (Expression.HAPPINESS, 18, 126),
     (Expression.SURPRISE, 21, 321),
     (Expression.ANGER, 6, 606),
     (Expression.SADNESS, 21, 221),
     (Expression.DISGUST, 4, 504),
     (Expression.FEAR, 3, 403),
     (Expression.CONTEMPT, 8, 708),
-    (Expression.NEUTRAL, 8, 8),
+    (Expression.NEUTRAL, 5, 20),
 )
 """Expression, the seed of its movements, the seed of the person and the scene."""
-GROUP = ((Expression.HAPPINESS, 17, 117), (Expression.NEUTRAL, 5, 5), (Expression.SURPRISE, 17, 317))
+GROUP = ((Expression.HAPPINESS, 18, 123), (Expression.NEUTRAL, 5, 22), (Expression.SURPRISE, 17, 333))
 _STEP_PX = 270
 _QUALITY = 88
 
