@@ -74,26 +74,27 @@ def finetune(
 ) -> None:
     """Train projector and language model for at most LIMIT_S seconds, on the encoder left in ENCODER."""
     torch.manual_seed(0)
-    trained, _ = _measured(prepared, encoder).split()
+    trained, _ = dataset.load(prepared, action_units.Estimator.load()).split()
     tokenizer = base.tokenizer()
     explainer = bundling.new_explainer(encoder, tokenizer)
     if start:
         training.load_trained(explainer, training.newest_checkpoint(start))
-    task = finetuning.ExplainTask(trained.as_in_photographs(), explainer, tokenizer)
-    schedule = training.Schedule(epochs * len(trained) // batch_size, batch_size, limit_s=limit_s)
+    faces = _joined(trained, encoder).as_in_photographs()
+    task = finetuning.ExplainTask(faces, explainer, tokenizer)
+    schedule = training.Schedule(epochs * len(faces) // batch_size, batch_size, limit_s=limit_s)
     training.train(task, schedule, out, _report)
 
 
 @app.command()
 def bundle(prepared: Path, encoder: Path, trained: Path, out: Path) -> None:
     """Calibrate on held-out people and write the model that ships, with its card, to OUT."""
-    _, held_out = _measured(prepared, encoder).split()
-    print(json.dumps(bundling.bundle(encoder, trained, held_out, out), indent=2))
+    _, held_out = dataset.load(prepared, action_units.Estimator.load()).split()
+    card = bundling.bundle(encoder, trained, _joined(held_out, encoder), out)
+    print(json.dumps(card, indent=2))
 
 
-def _measured(prepared: Path, encoder: Path) -> dataset.FaceSet:
+def _joined(faces: dataset.FaceSet, encoder: Path) -> dataset.FaceSet:
     """The faces with their movements as labelling measures them."""
-    faces = dataset.load(prepared, action_units.Estimator.load())
     tower = encoder_training.trained_reader(encoder).tower
     return fit_unit_reader.joined(faces, tower, UnitReader.load(encoder / ACTION_UNITS))
 

