@@ -20,7 +20,7 @@ from expllm.prompt import prompt_id
 
 COMMANDS = (
     "python -m jobs.faces --out faces --count 14400 --size-px 192 --processes 2",
-    "python -m jobs.faces --out faint --count 4000 --seed 100000 --peaks 0.12 0.35 --size-px 192 --processes 2",
+    "python -m jobs.faces --out faint --count 4000 --size-px 192 --processes 2 --seed 100000 --peaks .12 .35",
     "python -m jobs.train_default prepare faces faint first prepared",
     "python -m jobs.fit_action_units prepared",
     "python -m jobs.train_default encoder prepared encoder {encoder_s:.0f} --learning-rate 1e-3",
@@ -51,9 +51,9 @@ The commands, on two CPU cores:
 
 {% for command in commands %}    {{ command }}
 {% endfor %}
-`first` are 14,000 faces by the project's first renderer (`jobs.faces` of commit 009b696): what two renderers have
-in common is more like photographs than what one has. Encoder, projector and adapter went on from those of the
-model of that commit, which its card describes.
+`first` are 14,000 faces by the project's first renderer (`jobs.faces` of commit 009b696): what two renderers
+have in common is more like photographs than what one has. Encoder, projector and adapter went on from those
+of the model of that commit, which its card describes.
 
 ## Results
 
