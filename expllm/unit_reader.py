@@ -25,6 +25,11 @@ class UnitReader:
     shares: Float32[np.ndarray, "units 3"]
     """Of the landmarks' logit, of the features' logit, and a constant."""
 
+    @property
+    def width(self) -> int:
+        """Channels of the features it reads."""
+        return int(self.evidence.shape[1]) - 1
+
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote."""

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -96,7 +97,8 @@ def bundle(prepared: Path, encoder: Path, trained: Path, out: Path) -> None:
 def _joined(faces: dataset.FaceSet, encoder: Path) -> dataset.FaceSet:
     """The faces with their movements as labelling measures them."""
     tower = encoder_training.trained_reader(encoder).tower
-    return fit_unit_reader.joined(faces, tower, UnitReader.load(encoder / ACTION_UNITS))
+    encode = partial(fit_unit_reader.features, tower)
+    return fit_unit_reader.joined(faces, encode, UnitReader.load(encoder / ACTION_UNITS))
 
 
 def _report(step: int, metrics: training.Metrics) -> None:

@@ -13,9 +13,10 @@ from expllm.action_units import Estimator
 from expllm.config import TrainConfig
 from expllm.distributed import cluster, training_progress
 from expllm.distributed.training_settings import STEPS, checked
-from expllm.models import assembly, dataset
+from expllm.models import assembly, dataset, fit_unit_reader
 from expllm.models.architecture import ExpllmForConditionalGeneration
-from expllm.models.checkpoint import resolve
+from expllm.models.checkpoint import ACTION_UNITS, resolve
+from expllm.models.encoder import Encoder
 from expllm.models.finetuning import Explainer, ExplainTask, lora_config
 from expllm.models.training import Metrics, Schedule, Workers, train
 
@@ -58,6 +59,9 @@ def _work(settings: dict[str, Any]) -> None:
     model = ExpllmForConditionalGeneration.from_pretrained(checkpoint.path, dtype=torch.bfloat16)
     explainer = Explainer(model, lora_config())
     trained, _ = dataset.load(Path(config.faces), Estimator.load()).split()
+    reader = checkpoint.unit_reader()
+    if reader is not None:
+        trained = fit_unit_reader.joined(trained, Encoder(checkpoint).encode, reader)
     task = ExplainTask(
         trained,
         explainer,
@@ -80,6 +84,8 @@ def _work(settings: dict[str, Any]) -> None:
     if workers.rank == 0:
         explainer.language_model.merge_and_unload()
         assembly.save_assembled(output / MODEL, model, tokenizer, checkpoint.preprocessing, _card(config))
+        if reader is not None:  # the encoder was frozen, so what reads its features still fits
+            reader.save(output / MODEL / ACTION_UNITS)
 
 
 def _card(config: TrainConfig) -> dict[str, object]:

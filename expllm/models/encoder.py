@@ -8,6 +8,7 @@ from jaxtyping import Float16, UInt8
 from safetensors import safe_open
 
 from expllm.action_units import to_array, to_intensities
+from expllm.errors import CallerError
 from expllm.facs import Intensities
 from expllm.models.architecture import (
     ExpllmConfig,
@@ -16,19 +17,33 @@ from expllm.models.architecture import (
     num_image_tokens,
     patch_features,
 )
-from expllm.models.checkpoint import Checkpoint
+from expllm.models.checkpoint import ACTION_UNITS, Checkpoint
 from expllm.models.preprocessing import to_pixels
+from expllm.unit_reader import UnitReader
 
 _PREFIX = "model.vision_tower."
 
 
+def _fitting(reader: UnitReader | None, width: int, name: str) -> UnitReader | None:
+    if reader is not None and reader.width != width:
+        raise CallerError(
+            f"{name}: its {ACTION_UNITS} reads features of width {reader.width}, and its encoder gives "
+            f"{width}: take the file that belongs to this encoder, or remove it"
+        )
+    return reader
+
+
 class Encoder:
-    """A checkpoint's vision tower, in float32, and its reader of action units; nothing else is loaded."""
+    """A checkpoint's vision tower, in float32, and its reader of action units; nothing else is loaded.
+
+    Raises:
+        CallerError: the reader belongs to another encoder.
+    """
 
     def __init__(self, checkpoint: Checkpoint, device: str = "cpu") -> None:
         self._config = ExpllmConfig.from_pretrained(checkpoint.path)
         self._preprocessing = checkpoint.preprocessing
-        self._unit_reader = checkpoint.unit_reader()
+        self._unit_reader = _fitting(checkpoint.unit_reader(), feature_width(self._config), checkpoint.name)
         self._device = device
         tensors = {}
         for file in sorted(checkpoint.path.glob("*.safetensors")):

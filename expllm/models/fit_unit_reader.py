@@ -1,11 +1,12 @@
 """Fits the UnitReader of an encoder: its trained heads, and how much to trust them beside landmarks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Float16, Float32
+from jaxtyping import Float16, Float32, UInt8
 from torch import nn
 
 from expllm.facs import COLUMNS
@@ -16,6 +17,9 @@ from expllm.models.fit_action_units import loss
 from expllm.models.preprocessing import Preprocessing, to_pixels
 from expllm.models.tower import FaceTower
 from expllm.unit_reader import UnitReader, logit
+
+Crops = UInt8[np.ndarray, "faces size size 3"]
+Features = Float16[np.ndarray, "faces tokens width"]
 
 _BATCH = 256
 _STEPS = 400
@@ -31,15 +35,23 @@ def fit(encoder: SupervisedEncoder, held_out: FaceSet) -> UnitReader:
         attention=_rows(encoder.attention),
         shares=np.tile(np.float32(_EQUAL_SHARES), (len(COLUMNS), 1)),
     )
-    logits = np.concatenate([reader.logits(part) for part in _features(encoder.tower, held_out)])
+    encode = partial(features, encoder.tower)
+    logits = np.concatenate([reader.logits(encode(crops)) for crops in _batches(held_out)])
     return replace(reader, shares=_shares(logits, held_out))
 
 
-def joined(faces: FaceSet, tower: FaceTower, reader: UnitReader) -> FaceSet:
+def joined(faces: FaceSet, encode: Callable[[Crops], Features], reader: UnitReader) -> FaceSet:
     """The faces with what was measured on their landmarks joined with what their features show."""
-    places = np.split(faces.measured, range(_BATCH, len(faces), _BATCH))
-    parts = zip(_features(tower, faces), places, strict=True)
+    measured = np.split(faces.measured, range(_BATCH, len(faces), _BATCH))
+    parts = zip(map(encode, _batches(faces)), measured, strict=True)
     return replace(faces, measured=np.concatenate([reader.join(*part) for part in parts]))
+
+
+def features(tower: FaceTower, crops: Crops) -> Features:
+    """What a tower in training gives for crops, as Encoder gives it for a checkpoint."""
+    with torch.inference_mode():
+        tokens = tower.eval()(Preprocessing().normalise(to_pixels(crops))).last_hidden_state
+    return tokens.to(torch.float16).numpy()
 
 
 def _rows(layer: nn.Linear) -> Float32[np.ndarray, "units width+1"]:
@@ -47,13 +59,9 @@ def _rows(layer: nn.Linear) -> Float32[np.ndarray, "units width+1"]:
     return weights[: len(COLUMNS)].detach().float().numpy()
 
 
-def _features(tower: FaceTower, faces: FaceSet) -> Iterator[Float16[np.ndarray, "part tokens width"]]:
-    tower.eval()
+def _batches(faces: FaceSet) -> Iterator[Crops]:
     for start in range(0, len(faces), _BATCH):
-        crops = centre(np.asarray(faces.crops[start : start + _BATCH]))
-        with torch.inference_mode():
-            tokens = tower(Preprocessing().normalise(to_pixels(crops))).last_hidden_state
-        yield tokens.to(torch.float16).numpy()
+        yield centre(np.asarray(faces.crops[start : start + _BATCH]))
 
 
 def _shares(logits: Float32[np.ndarray, "faces units"], faces: FaceSet) -> Float32[np.ndarray, "units 3"]:

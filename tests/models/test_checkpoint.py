@@ -11,12 +11,14 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 from expllm.errors import CallerError
+from expllm.facs import COLUMNS
 from expllm.models import assembly, base, checkpoint, registration
 from expllm.models.architecture import ARCHITECTURE, ExpllmForConditionalGeneration
 from expllm.models.encoder import Encoder
 from expllm.models.finetuning import Explainer, lora_config
 from expllm.models.preprocessing import Preprocessing
 from expllm.models.tower import FaceTowerConfig
+from expllm.unit_reader import UnitReader
 
 
 @pytest.fixture
@@ -158,6 +160,45 @@ def test_the_encoder_gives_the_features_of_the_whole_model(random_checkpoint: Pa
     assert Encoder(found).encode(crops[:0]).shape == (0, 49, 32)
 
 
+MEASURED = {column: 0.3 for column in COLUMNS} | {"au14_left": None}
+CROPS = np.zeros((1, 112, 112, 3), np.uint8)
+
+
+def _with_reader(folder: Path, width: int) -> checkpoint.Checkpoint:
+    """The checkpoint with a reader that trusts landmarks alone and adds one to each logit."""
+    weights = np.zeros((len(COLUMNS), width + 1), np.float32)
+    shares = np.tile(np.float32((1, 0, 1)), (len(COLUMNS), 1))
+    UnitReader(weights, weights, shares).save(folder / checkpoint.ACTION_UNITS)
+    checkpoint.resolve.cache_clear()
+    return checkpoint.resolve(str(folder))
+
+
+def test_movements_are_joined_with_what_the_features_show(folder: Path) -> None:
+    plain = checkpoint.resolve(str(folder)).model_id
+    found = _with_reader(folder, width=32)
+    features, (joined,) = Encoder(found).read(CROPS, [MEASURED])
+    assert features.shape == (1, 49, 32)
+    assert joined["au12"] == pytest.approx(0.538, abs=1e-3)
+    assert joined["au14_left"] is None
+    assert found.model_id != plain
+
+
+def test_a_checkpoint_without_a_reader_leaves_movements_as_they_are_measured(random_checkpoint: Path) -> None:
+    _, (joined,) = Encoder(checkpoint.resolve(str(random_checkpoint))).read(CROPS, [MEASURED])
+    assert joined == MEASURED
+
+
+def test_no_faces_have_no_movements(folder: Path) -> None:
+    features, joined = Encoder(_with_reader(folder, width=32)).read(CROPS[:0], [])
+    assert features.shape == (0, 49, 32)
+    assert joined == []
+
+
+def test_a_reader_of_another_encoder_is_refused(folder: Path) -> None:
+    with pytest.raises(CallerError, match="action_units"):
+        Encoder(_with_reader(folder, width=48))
+
+
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundled model that was never trained, on the real language model."""
@@ -171,7 +212,12 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assembly.ADAPTER: assembly.adapter_tensors(explainer.language_model),
     }
     folder = tmp_path_factory.mktemp("bundles")
-    assembly.save_bundle(folder / "expllm-135m", model.config, Preprocessing(), parts, {"temperature": 1.5})
+    bundle = folder / "expllm-135m"
+    assembly.save_bundle(bundle, model.config, Preprocessing(), parts, {"temperature": 1.5})
+    weights = np.zeros((len(COLUMNS), 65), np.float32)
+    UnitReader(weights, weights, np.zeros((len(COLUMNS), 3), np.float32)).save(
+        bundle / checkpoint.ACTION_UNITS
+    )
     return folder
 
 
@@ -189,6 +235,7 @@ def test_a_bundled_model_is_put_together_once_and_checked(
     assert found.temperature == 1.5
     assert list(tmp_path.iterdir()) == [found.path]
     checkpoint.check(found.path)
+    assert found.unit_reader() is not None
     checkpoint.resolve.cache_clear()
 
 
