@@ -6,6 +6,7 @@ from jaxtyping import Float32, Int64
 from transformers import PreTrainedTokenizerFast
 
 from expllm import prompt
+from expllm.action_units import to_intensities
 from expllm.models.architecture import num_image_tokens
 from expllm.models.augmentation import centre
 from expllm.models.dataset import FaceSet
