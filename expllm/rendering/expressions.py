@@ -32,10 +32,10 @@ _RECIPES: dict[Expression, tuple[Recipe, ...]] = {
         {"au01": 0.9, "au02": 1.0, "au05": 0.8, "au25": 0.4, "au26": 0.8},
     ),
     Expression.FEAR: (
-        {"au01": 1.0, "au02": 0.45, "au04": 0.25, "au05": 1.0, "au20": 1.0, "au25": 1.0, "au26": 0.5},
-        {"au01": 1.0, "au02": 0.3, "au04": 0.25, "au05": 0.9, "au07": 0.3, "au20": 0.9, "au25": 0.8},
-        {"au01": 1.0, "au02": 0.6, "au04": 0.3, "au05": 1.0, "au20": 0.85, "au25": 0.7, "au26": 0.9},
-        {"au01": 1.0, "au04": 0.35, "au05": 1.0, "au20": 0.9, "au25": 0.5},
+        {"au01": 1.0, "au02": 0.45, "au04": 0.25, "au05": 1.0, "au20": 1.0, "au25": 1.0, "au26": 0.6},
+        {"au01": 1.0, "au02": 0.3, "au04": 0.25, "au05": 1.0, "au20": 1.0, "au25": 1.0, "au26": 0.3},
+        {"au01": 1.0, "au02": 0.6, "au04": 0.3, "au05": 1.0, "au20": 0.9, "au25": 0.9, "au26": 0.9},
+        {"au01": 1.0, "au04": 0.35, "au05": 1.0, "au20": 1.0, "au25": 0.9},
     ),
     Expression.DISGUST: (
         {"au04": 0.5, "au06": 0.3, "au07": 0.5, "au09": 1.0, "au10": 0.9, "au15": 0.35, "au17": 0.5},
@@ -60,7 +60,7 @@ _ESSENTIAL: dict[Expression, frozenset[str]] = {
     Expression.HAPPINESS: frozenset({"au12"}),
     Expression.SADNESS: frozenset({"au01", "au15"}),
     Expression.SURPRISE: frozenset({"au01", "au02", "au26", "au27"}),
-    Expression.FEAR: frozenset({"au01", "au05", "au20"}),
+    Expression.FEAR: frozenset({"au01", "au05", "au20", "au25"}),
     Expression.DISGUST: frozenset({"au09", "au10"}),
     Expression.ANGER: frozenset({"au04", "au07"}),
     Expression.CONTEMPT: frozenset({"au12", "au14"}),
