@@ -75,7 +75,7 @@ def output(tmp_path: Path, photographs: list[Path]) -> str:
 
 def test_the_report_counts_the_table_and_names_the_run(output: str) -> None:
     page = Path(report.write(output)).read_text()
-    assert "<h1>album</h1>" in page and "2.5 <small>faces/s" in page and "3 of 3 labelled" in page
+    assert "<h1>album</h1>" in page and "2.50 <small>faces/s" in page and "3 of 3 labelled" in page
     assert "<dt>Photographs</dt><dd>3</dd>" in page
 
 
