@@ -28,8 +28,8 @@ _RECIPES: dict[Expression, tuple[Recipe, ...]] = {
     Expression.SURPRISE: (
         {"au01": 1.0, "au02": 1.0, "au05": 1.0, "au25": 0.3, "au26": 1.0},
         {"au01": 1.0, "au02": 0.9, "au05": 0.9, "au27": 0.85},
-        {"au01": 1.0, "au02": 1.0, "au05": 1.0, "au25": 0.3, "au26": 0.6},
-        {"au01": 0.9, "au02": 1.0, "au05": 0.8, "au25": 0.4, "au26": 0.8},
+        {"au01": 1.0, "au02": 1.0, "au05": 1.0, "au25": 0.3, "au26": 0.85},
+        {"au01": 0.9, "au02": 1.0, "au05": 0.8, "au25": 0.4, "au26": 0.9},
     ),
     Expression.FEAR: (
         {"au01": 1.0, "au02": 0.45, "au04": 0.25, "au05": 1.0, "au20": 1.0, "au25": 1.0, "au26": 0.6},
@@ -70,10 +70,10 @@ _ESSENTIAL: dict[Expression, frozenset[str]] = {
 _SIDES = ("left", "right")
 _DROP_RATE = 0.15
 _STIRRING: dict[str, float] = {
-    **dict.fromkeys(("au01", "au02", "au05", "au06", "au09", "au20", "au23", "au24"), 0.1),
+    **dict.fromkeys(("au01", "au02", "au05", "au06", "au09", "au20", "au23", "au24"), 0.08),
     **dict.fromkeys(("au10", "au16", "au18", "au22", "au25"), 0.05),  # these part the lips together
-    **dict.fromkeys(("au04", "au07", "au12", "au14", "au15", "au17"), 0.17),
-    "au43": 0.13,
+    **dict.fromkeys(("au04", "au07", "au12", "au14", "au15", "au17"), 0.13),
+    "au43": 0.1,
 }
 """Units that stir at rest, and how far; the jaw does not, since the least drop of it parts the lips."""
 _STIR_RATE = 0.5
@@ -94,7 +94,7 @@ def sample(expression: Expression, seed: int) -> Prototype:
     rng = np.random.default_rng([seed, 2, list(Expression).index(expression)])
     variants = _RECIPES[expression]
     recipe = variants[rng.integers(len(variants))]
-    strength = rng.uniform(0.25, 0.6) if rng.random() < 0.3 else rng.uniform(0.6, 1.05)
+    strength = rng.uniform(0.25, 0.65) if rng.random() < 0.2 else rng.uniform(0.65, 1.05)
     aimed = {
         unit: float(np.clip(intensity * strength * rng.uniform(0.85, 1.15), 0, 1))
         for unit, intensity in recipe.items()
@@ -130,7 +130,7 @@ def _by_side(units: dict[str, float]) -> dict[str, float]:
 
 
 def _stirred(rng: np.random.Generator) -> dict[str, float]:
-    """Small movements of a face at rest: most below .1, a few up to .17."""
+    """Small movements of a face at rest: most below .08, a few up to .13."""
     result: dict[str, float] = {}
     for unit, most in _STIRRING.items():
         if rng.random() < _STIR_RATE:

@@ -21,7 +21,9 @@ _DARKNESS, _TIPPING = 0.45, 0.68
 """Darkness and tipping of the normal of a fold of depth 1 at full intensity."""
 _RIDGE, _RIDGE_WIDTH = 0.45, 2.2
 """The skin pushed up beside a fold: its height and width as shares of the fold's."""
-_LEAST_DEPTH, _MOST_DARKNESS, _MOST_TIP = 0.03, 0.55, 0.85
+_LEAST_DEPTH, _MOST_DARKNESS, _MOST_TIP = 0.06, 0.55, 0.85
+_ONSET = 0.65
+"""Skin folds early: the depth of a fold is this power of the intensity that presses it."""
 _REACH = 7.0
 """Where a fold ends, in half widths from its line."""
 
@@ -112,7 +114,7 @@ def press(
     result = np.zeros((front.SIZE_PX, front.SIZE_PX, 3), np.float32)
     for (unit, side), patches in _patches(pattern).items():
         column = f"{unit}_{side}" if unit in ("au12", "au14") else unit
-        pressed = np.float32(action_units[column] * depth + lasting.get(unit, 0.0))
+        pressed = np.float32(action_units[column] ** _ONSET * depth + lasting.get(unit, 0.0))
         if pressed > _LEAST_DEPTH:
             for rows, columns, fold in patches:
                 result[rows, columns] += pressed * fold

@@ -10,7 +10,7 @@ from expllm.rendering import head
 from expllm.rendering.landmarks import LANDMARKS
 from expllm.rendering.paint import Colour
 
-_RATE, _GLARE_RATE = 0.17, 0.5
+_RATE, _GLARE_RATE = 0.17, 0.3
 _RIM_POINTS, _BRIDGE_POINTS, _TEMPLE_POINTS = 28, 7, 4
 _LENS_TEXTURE_PX = 48
 _LENS_ALPHA = 0.05
@@ -48,7 +48,7 @@ def sample(rng: np.random.Generator) -> Glasses | None:
         squareness=float(rng.uniform(2, 5)),
         thickness=float(rng.choice([rng.uniform(0.006, 0.01), rng.uniform(0.012, 0.024)])),
         colour=_FRAME_COLOURS[rng.integers(len(_FRAME_COLOURS))],
-        glare=float(rng.uniform(0.1, 0.5)) * float(rng.random() < _GLARE_RATE),
+        glare=float(rng.uniform(0.1, 0.4)) * float(rng.random() < _GLARE_RATE),
         glare_place=float(rng.uniform(0.1, 0.9)),
     )
     return glasses if rng.random() < _RATE else None

@@ -12,7 +12,7 @@ _RIG: dict[str, dict[str, float]] = {
     "au01": {"browInnerUp": 1.7},
     "au02": {"browOuterUp*": 1.1},
     "au04": {"browDown*": 1.35, "browSlant*": 1},
-    "au05": {"eyeWide*": 1},
+    "au05": {"eyeWide*": 1.2},
     "au06": {"cheekSquint*": 1, "eyeSquint*": 0.35},
     "au07": {"eyeSquint*": 1},
     "au09": {"noseSneer*": 1},
@@ -25,11 +25,11 @@ _RIG: dict[str, dict[str, float]] = {
     "au16": {"mouthLowerDown*": 1},
     "au17": {"mouthShrugLower": 1, "mouthShrugUpper": 0.4},
     "au18": {"mouthPucker": 1},
-    "au20": {"mouthStretch*": 1},
+    "au20": {"mouthStretch*": 1.25, "mouthFrown*": 0.25},
     "au22": {"mouthFunnel": 1},
     "au23": {"mouthRollUpper": 0.35, "mouthRollLower": 0.35, "mouthPress*": 0.4},
     "au24": {"mouthPress*": 1},
-    "au25": {"mouthLowerDown*": 0.6, "mouthUpperUp*": 0.45},
+    "au25": {"mouthLowerDown*": 1.0, "mouthUpperUp*": 0.5},
     "au26": {"jawOpen": 0.45},
     "au27": {"jawOpen": 1},
     "au28": {"mouthRollUpper": 1, "mouthRollLower": 1},
@@ -70,7 +70,7 @@ def smiling(rig: Mapping[str, float], smile: Mapping[str, float]) -> dict[str, f
     result = dict(rig)
     for side in ("Left", "Right"):
         pulled = rig.get(f"mouthSmile{side}", 0.0)
-        parted = min(rig.get(f"mouthLowerDown{side}", 0.0) / 0.6, 1.0)
+        parted = min(rig.get(f"mouthLowerDown{side}", 0.0), 1.0)
         for name, weight in smile.items():
             share = parted if name == "mouthUpperUp" else 1.0
             result[name + side] = result.get(name + side, 0.0) + weight * pulled * share
@@ -117,7 +117,7 @@ def _around_the_eyes(rig: Mapping[str, float]) -> dict[str, float]:
         "au01": rig.get("browInnerUp", 0.0) / 1.7,
         "au02": _mean(rig, "browOuterUp") / 1.1,
         "au04": _mean(rig, "browDown") / 1.35,
-        "au05": _mean(rig, "eyeWide"),
+        "au05": _mean(rig, "eyeWide") / 1.2,
         "au06": _mean(rig, "cheekSquint"),
         "au07": _mean(rig, "eyeSquint") - 0.35 * _mean(rig, "cheekSquint"),
         "au09": _mean(rig, "noseSneer"),
@@ -126,12 +126,13 @@ def _around_the_eyes(rig: Mapping[str, float]) -> dict[str, float]:
 
 
 def _lips(rig: Mapping[str, float], gap: float) -> dict[str, float]:
-    parting = min(_mean(rig, "mouthLowerDown") / 0.6, _mean(rig, "mouthUpperUp") / 0.45, 1.0)
+    lower, upper = _mean(rig, "mouthLowerDown"), _mean(rig, "mouthUpperUp")
+    parting = min(lower / 1.0, upper / 0.5, 1.0)
     roll = min(rig.get("mouthRollUpper", 0.0), rig.get("mouthRollLower", 0.0))
     tightened = min(roll / 0.35, _mean(rig, "mouthPress") / 0.4, 1.0)
     return {
-        "au10": _mean(rig, "mouthUpperUp") - 0.45 * parting,
-        "au16": _mean(rig, "mouthLowerDown") - 0.6 * parting,
+        "au10": upper - 0.5 * parting,
+        "au16": lower - 1.0 * parting,
         "au18": rig.get("mouthPucker", 0.0),
         "au22": rig.get("mouthFunnel", 0.0),
         "au23": tightened,
@@ -143,16 +144,16 @@ def _lips(rig: Mapping[str, float], gap: float) -> dict[str, float]:
 
 def _corners_and_jaw(rig: Mapping[str, float]) -> dict[str, float]:
     left, right = (rig.get(f"mouthSmile{side}", 0.0) for side in ("Left", "Right"))
-    jaw = rig.get("jawOpen", 0.0)
+    jaw, stretched = rig.get("jawOpen", 0.0), _mean(rig, "mouthStretch") / 1.25
     return {
         "au12": (left + right) / 2,
         "au12_left": left,
         "au12_right": right,
         "au14_left": rig.get("mouthDimpleLeft", 0.0),
         "au14_right": rig.get("mouthDimpleRight", 0.0),
-        "au15": _mean(rig, "mouthFrown"),
+        "au15": _mean(rig, "mouthFrown") - 0.25 * stretched,
         "au17": rig.get("mouthShrugLower", 0.0),
-        "au20": _mean(rig, "mouthStretch"),
+        "au20": stretched,
         "au26": jaw / JAW_DROP if jaw <= _JAW_STRETCH_FROM else 0.0,
         "au27": jaw if jaw > _JAW_STRETCH_FROM else 0.0,
     }

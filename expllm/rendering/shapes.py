@@ -63,8 +63,8 @@ def sample_shape(sex: str, years: float, family: str, rng: np.random.Generator) 
 
 def sample_rest(rng: np.random.Generator) -> Weights:
     """Draw how a face rests: movements of the rig that belong to who it is, and are no action units."""
-    lift, arch, opening = rng.normal(0.62, 0.45), rng.normal(0, 0.22), rng.normal(0.1, 0.2)
-    corner, slant = rng.normal(-0.1, 0.34), rng.normal(0.18, 0.2)
+    lift, arch, opening = rng.normal(0.62, 0.3), rng.normal(0, 0.18), rng.normal(0.1, 0.16)
+    corner, slant = rng.normal(-0.05, 0.24), rng.normal(0.12, 0.14)
     result = {
         "browInnerUp": lift + slant,
         "mouthShrugLower": float(np.clip(rng.normal(0.12, 0.2), 0, 0.5)),
