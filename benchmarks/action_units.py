@@ -19,7 +19,7 @@ from expllm.action_units import FAR_SIDE_HIDDEN_DEG, to_array
 from expllm.cli import run_command
 from expllm.expressions import EXPRESSIONS
 from expllm.models.checkpoint import resolve
-from expllm.unit_reader import sigmoid
+from expllm.unit_reader import sigmoid, unit_logits
 
 _PEAKS = ("0.1", "0.35")
 
@@ -56,10 +56,9 @@ def _measured(shown: Sequence[Picture], model: str) -> str:
 
 def _read(seen: Sequence[Seen], model: str) -> dict[str, Units]:
     """What each way of reading gives for each face; the joined one comes last."""
-    reader = resolve(model).unit_reader()
     read = {"landmarks": to_array([one.by_landmarks for one in seen])}
-    if reader is not None:
-        read["features"] = sigmoid(reader.logits(np.stack([one.features for one in seen])))
+    if resolve(model).unit_reader() is not None:
+        read["features"] = sigmoid(unit_logits(np.stack([one.features for one in seen])))
     return read | {"both": to_array([one.action_units for one in seen])}
 
 

@@ -59,7 +59,7 @@ def encoder(
         epochs * len(trained) // batch_size, batch_size, warmup_steps=50, limit_s=limit_s
     )
     training.train(encoder_training.EncoderTask(trained, reader, learning_rate), schedule, out, _report)
-    fit_unit_reader.fit(reader, held_out).save(out / ACTION_UNITS)
+    fit_unit_reader.fit(reader.tower, held_out).save(out / ACTION_UNITS)
     print(json.dumps(encoder_training.evaluate(reader, held_out)))
 
 

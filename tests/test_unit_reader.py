@@ -4,19 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expllm.facs import COLUMNS
-from expllm.unit_reader import UnitReader, logit, sigmoid
-
-WIDTH = 6
+from expllm.unit_reader import UnitReader, logit, sigmoid, unit_logits
 
 
-def reader(shares=(0.5, 0.5, 0.0), seed=0):
-    rng = np.random.default_rng(seed)
-    evidence, attention = rng.normal(0, 1, (2, len(COLUMNS), WIDTH + 1)).astype(np.float32)
-    return UnitReader(evidence, attention, np.tile(np.float32(shares), (len(COLUMNS), 1)))
+def reader(shares=(0.5, 0.5, 0.0)):
+    return UnitReader(np.tile(np.float32(shares), (len(COLUMNS), 1)))
 
 
 def features(faces=3, seed=1):
-    return np.random.default_rng(seed).normal(0, 1, (faces, 4, WIDTH)).astype(np.float16)
+    return np.random.default_rng(seed).normal(0, 1, (faces, 4, 6 + len(COLUMNS))).astype(np.float16)
 
 
 def measured(faces=3, value=0.3):
@@ -51,14 +47,9 @@ def test_joined_intensities_stay_in_range(value):
     assert (joined <= 1).all()
 
 
-def test_each_unit_looks_where_its_attention_is():
-    weights = reader(shares=(0, 1, 0))
-    weights.attention[:] = 0
-    weights.attention[0, 0] = 100  # the first unit looks at the token whose first channel is highest
-    tokens = np.zeros((1, 4, WIDTH), np.float16)
-    tokens[0, 2] = (1, 2, 0, 0, 0, 0)
-    expected = weights.evidence[0, 0] + 2 * weights.evidence[0, 1] + weights.evidence[0, -1]
-    assert weights.logits(tokens)[0, 0] == pytest.approx(expected, abs=1e-4)
+def test_what_features_say_stands_in_the_last_channels_of_a_token():
+    tokens = features()
+    np.testing.assert_array_equal(unit_logits(tokens)[:, 0], tokens[:, 0, -len(COLUMNS)])
 
 
 def test_no_faces_give_no_rows():

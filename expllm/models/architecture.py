@@ -57,12 +57,19 @@ def feature_width(config: LlavaConfig) -> int:
     return int(config.vision_config.hidden_size) * num_layers
 
 
-def patch_features(tower: nn.Module, config: LlavaConfig, pixel_values: Tensor) -> Tensor:
+def patch_features(
+    tower: nn.Module, config: LlavaConfig, pixel_values: Tensor, shown: Tensor | None = None
+) -> Tensor:
     """The tower's tokens as the projector reads them, faces x tokens x width.
 
     The strategy "default" drops the class token, where the tower has one; registers stay.
+
+    Args:
+        shown: which branches of a FaceTower are shown; None for all, and for any other tower.
     """
-    if config.vision_feature_norm:
+    if shown is not None:
+        tokens = tower(pixel_values, shown).last_hidden_state
+    elif config.vision_feature_norm:
         tokens = tower(pixel_values).last_hidden_state
     else:
         layers = config.vision_feature_layer

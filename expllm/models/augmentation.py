@@ -71,14 +71,11 @@ def draw_moves(
     return torch.from_numpy(np.moveaxis(np.array(rows), -1, 0).astype(np.float32))
 
 
-def draw_shown(faces: int, width: int, rng: np.random.Generator) -> Float32[Tensor, "faces width"]:
-    """Draw which half of the features is hidden (0), if any: whoever reads both must be able to read either.
-
-    The halves are the branches of the FaceTower; of each face one at least is shown.
-    """
+def draw_shown(faces: int, rng: np.random.Generator) -> Float32[Tensor, "faces 2"]:
+    """Draw which branch of the FaceTower is hidden (0), if any: its readers must be able to read either."""
     draws = rng.random((faces, 1))
     hidden = np.hstack([draws < PHOTOGRAPHS_HIDDEN_RATE, draws > 1 - RENDERED_HIDDEN_RATE])
-    return torch.from_numpy(~hidden).float().repeat_interleave(width // 2, dim=1)
+    return torch.from_numpy(~hidden).float()
 
 
 def moved(

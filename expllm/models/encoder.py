@@ -19,16 +19,17 @@ from expllm.models.architecture import (
 )
 from expllm.models.checkpoint import ACTION_UNITS, Checkpoint
 from expllm.models.preprocessing import to_pixels
+from expllm.models.tower import FaceTowerConfig
 from expllm.unit_reader import UnitReader
 
 _PREFIX = "model.vision_tower."
 
 
-def _fitting(reader: UnitReader | None, width: int, name: str) -> UnitReader | None:
-    if reader is not None and reader.width != width:
+def _fitting(reader: UnitReader | None, config: ExpllmConfig, name: str) -> UnitReader | None:
+    if reader is not None and not isinstance(config.vision_config, FaceTowerConfig):
         raise CallerError(
-            f"{name}: its {ACTION_UNITS} reads features of width {reader.width}, and its encoder gives "
-            f"{width}: take the file that belongs to this encoder, or remove it"
+            f"{name}: its {ACTION_UNITS} reads the features of a FaceTower, and its encoder is a "
+            f"{config.vision_config.model_type}: remove the file"
         )
     return reader
 
@@ -43,7 +44,7 @@ class Encoder:
     def __init__(self, checkpoint: Checkpoint, device: str = "cpu") -> None:
         self._config = ExpllmConfig.from_pretrained(checkpoint.path)
         self._preprocessing = checkpoint.preprocessing
-        self._unit_reader = _fitting(checkpoint.unit_reader(), feature_width(self._config), checkpoint.name)
+        self._unit_reader = _fitting(checkpoint.unit_reader(), self._config, checkpoint.name)
         self._device = device
         tensors = {}
         for file in sorted(checkpoint.path.glob("*.safetensors")):

@@ -15,27 +15,27 @@ from expllm.facs import COLUMNS, EXPECTED_FROM
 from expllm.models.augmentation import augment, centre, draw_moves, draw_shown, mirrored, moved
 from expllm.models.dataset import MIRRORED_POINTS, POINTS, STORED_PX, FaceSet
 from expllm.models.preprocessing import Preprocessing, to_pixels
-from expllm.models.tower import FaceTower, started_tower
+from expllm.models.tower import EVIDENCE, AttentionPool, FaceTower, started_tower
 from expllm.models.training import Metrics, load_trained, newest_checkpoint
 
 POSE_SCALE_DEG = 30.0
 _FIRST_BLOCKS = ("tower.rendered.blocks.0.", "tower.rendered.blocks.1.")
-_TARGETS = [len(COLUMNS), len(EXPRESSIONS), 2, 2 * len(POINTS)]
-"""How many numbers are read: action units, expressions, yaw and pitch, places of landmarks."""
+_EVIDENCE = [len(EXPRESSIONS), len(COLUMNS)]
+_PLACES = [2, 2 * len(POINTS)]
+"""How many numbers the heads read: yaw and pitch, places of landmarks."""
 
 
 class SupervisedEncoder(nn.Module):
-    """The encoder with the heads it is trained by.
+    """The encoder with the heads it is trained by: its own evidence, and where the face and its parts are.
 
-    Each target weighs the patch tokens by an attention of its own and sums their evidence, so that
-    a token must carry what is seen at its place: that is what the projector reads later.
+    All targets are sums over tokens, so that a token must carry what is seen at its place: that is what
+    the projector reads later.
     """
 
     def __init__(self, tower: FaceTower) -> None:
         super().__init__()
         self.tower = tower
-        self.evidence = nn.Linear(tower.config.hidden_size, sum(_TARGETS))
-        self.attention = nn.Linear(tower.config.hidden_size, sum(_TARGETS))
+        self.places = AttentionPool(tower.config.hidden_size - EVIDENCE, sum(_PLACES))
 
     def read(
         self, pixel_values: Tensor, shown: Tensor | None = None
@@ -43,14 +43,11 @@ class SupervisedEncoder(nn.Module):
         """Normalised pixels to logits of action units and expressions, pose / POSE_SCALE_DEG, landmarks.
 
         Args:
-            shown: faces x channels, 0 where a channel is hidden; None shows all.
+            shown: as the tower takes it.
         """
-        tokens = self.tower(pixel_values).last_hidden_state
-        if shown is not None:
-            tokens = tokens * shown[:, None]
-        weights = self.attention(tokens).float().softmax(dim=1)
-        targets = (weights * self.evidence(tokens).float()).sum(dim=1)
-        units, expressions, pose, points = targets.split(_TARGETS, dim=1)
+        tokens = self.tower(pixel_values, shown).last_hidden_state
+        expressions, units = tokens[:, 0, -EVIDENCE:].float().split(_EVIDENCE, dim=1)
+        pose, points = self.places(tokens[..., :-EVIDENCE]).split(_PLACES, dim=1)
         return units, expressions, pose, points.unflatten(1, (-1, 2))
 
     def forward(
@@ -75,7 +72,7 @@ class SupervisedEncoder(nn.Module):
         right = (expression_logits.argmax(dim=1) == expressions).float().mean()
         # Landmarks are learnt within a few passes, and with them where to look for the movements.
         point_error = (read_points - points).abs().mean()
-        loss = 4 * unit_loss + 0.5 * expression_loss + pose_loss + 4 * point_error
+        loss = 4 * unit_loss + expression_loss + pose_loss + 4 * point_error
         parts = {"unit_error": error, "accuracy": right, "pose_loss": pose_loss, "point_error": point_error}
         return {"loss": loss, **parts}
 
@@ -117,7 +114,7 @@ class EncoderTask:
             "points": torch.where(
                 torch.from_numpy(mirror)[:, None, None], points[:, MIRRORED_POINTS], points
             ),
-            "shown": draw_shown(len(indices), self.model.tower.config.hidden_size, rng),
+            "shown": draw_shown(len(indices), rng),
         }
         yield batch, 1.0
 

@@ -16,12 +16,7 @@ from transformers import PreTrainedTokenizerFast
 from expllm import sft
 from expllm.action_units import to_intensities
 from expllm.expressions import EXPRESSIONS
-from expllm.models.architecture import (
-    ExpllmForConditionalGeneration,
-    feature_width,
-    num_image_tokens,
-    patch_features,
-)
+from expllm.models.architecture import ExpllmForConditionalGeneration, num_image_tokens, patch_features
 from expllm.models.augmentation import augment, draw_moves, draw_shown, mirrored, without_face
 from expllm.models.dataset import STORED_PX, FaceSet
 from expllm.models.preprocessing import Preprocessing
@@ -55,14 +50,14 @@ class Explainer(nn.Module):
         return self
 
     def forward(
-        self, pixel_values: Tensor, input_ids: Tensor, targets: Tensor, shown: Tensor
+        self, pixel_values: Tensor, input_ids: Tensor, targets: Tensor, shown: Tensor | None = None
     ) -> dict[str, Tensor]:
         """The mean over the examples of the mean loss of their answer's tokens.
 
         Sequences are padded on the right: attention is causal, so nothing looks at the padding.
 
         Args:
-            shown: examples x feature width, 0 where a feature is hidden.
+            shown: which branches of the FaceTower are shown, if it is one.
         """
         hidden = self._hidden(pixel_values, input_ids, shown)
         return self._loss(hidden[:, :-1], targets[:, 1:])
@@ -73,8 +68,7 @@ class Explainer(nn.Module):
 
     def _hidden(self, pixel_values: Tensor, input_ids: Tensor, shown: Tensor | None = None) -> Tensor:
         with torch.no_grad():
-            features = patch_features(self.tower, self.config, pixel_values)
-            features = features if shown is None else features * shown[:, None]
+            features = patch_features(self.tower, self.config, pixel_values, shown)
         embedded = self.language_model.get_input_embeddings()(input_ids)
         projected = self.projector(features).to(embedded.dtype)
         is_image = (input_ids == self.config.image_token_index).unsqueeze(-1)
@@ -129,7 +123,7 @@ class ExplainTask:
         pixels = augment(self.faces.crops[indices], moves, rng)
         pixels[faceless] = without_face(pixels[faceless], rng)
         pixels = self.preprocessing.normalise(pixels)
-        shown = self._shown(len(indices), rng)
+        shown = draw_shown(len(indices), rng) if isinstance(self.model.tower, FaceTower) else None
         tokenised = self._examples(indices, mirror, faceless, random.Random(int(rng.integers(2**63))))
         for places in group_by_length([len(ids) for ids, _ in tokenised], self.tokens_at_once):
             ids, targets = zip(*(tokenised[place] for place in places), strict=True)
@@ -137,14 +131,10 @@ class ExplainTask:
                 "pixel_values": pixels[places],
                 "input_ids": _pad(ids, 0),
                 "targets": _pad(targets, sft.IGNORED),
-                "shown": shown[places],
             }
+            if shown is not None:
+                batch["shown"] = shown[places]
             yield batch, len(places) / len(indices)
-
-    def _shown(self, faces: int, rng: np.random.Generator) -> Tensor:
-        width = feature_width(self.model.config)
-        is_ours = isinstance(self.model.tower, FaceTower)
-        return draw_shown(faces, width, rng) if is_ours else torch.ones(faces, width)
 
     def _examples(
         self,

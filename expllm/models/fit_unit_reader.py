@@ -1,22 +1,19 @@
-"""Fits the UnitReader of an encoder: its trained heads, and how much to trust them beside landmarks."""
+"""Fits how much to trust an encoder's action units beside those of landmarks."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import torch
 from jaxtyping import Float16, Float32, UInt8
-from torch import nn
 
 from expllm.facs import COLUMNS
 from expllm.models.augmentation import centre
 from expllm.models.dataset import FaceSet
-from expllm.models.encoder_training import SupervisedEncoder
 from expllm.models.fit_action_units import loss
 from expllm.models.preprocessing import Preprocessing, to_pixels
 from expllm.models.tower import FaceTower
-from expllm.unit_reader import UnitReader, logit
+from expllm.unit_reader import UnitReader, logit, unit_logits
 
 Crops = UInt8[np.ndarray, "faces size size 3"]
 Features = Float16[np.ndarray, "faces tokens width"]
@@ -28,16 +25,10 @@ _KEPT_NEAR = 0.02
 """How strongly shares are held at equal ones: rare movements have few faces to tell by."""
 
 
-def fit(encoder: SupervisedEncoder, held_out: FaceSet) -> UnitReader:
-    """The encoder's heads for action units, with shares fitted on people it was not trained on."""
-    reader = UnitReader(
-        evidence=_rows(encoder.evidence),
-        attention=_rows(encoder.attention),
-        shares=np.tile(np.float32(_EQUAL_SHARES), (len(COLUMNS), 1)),
-    )
-    encode = partial(features, encoder.tower)
-    logits = np.concatenate([reader.logits(encode(crops)) for crops in _batches(held_out)])
-    return replace(reader, shares=_shares(logits, held_out))
+def fit(tower: FaceTower, held_out: FaceSet) -> UnitReader:
+    """Shares fitted on people that the tower was not trained on."""
+    logits = [unit_logits(features(tower, crops)) for crops in _batches(held_out)]
+    return UnitReader(_shares(np.concatenate(logits), held_out))
 
 
 def joined(faces: FaceSet, encode: Callable[[Crops], Features], reader: UnitReader) -> FaceSet:
@@ -52,11 +43,6 @@ def features(tower: FaceTower, crops: Crops) -> Features:
     with torch.inference_mode():
         tokens = tower.eval()(Preprocessing().normalise(to_pixels(crops))).last_hidden_state
     return tokens.to(torch.float16).numpy()
-
-
-def _rows(layer: nn.Linear) -> Float32[np.ndarray, "units width+1"]:
-    weights = torch.cat([layer.weight, layer.bias[:, None]], dim=1)
-    return weights[: len(COLUMNS)].detach().float().numpy()
 
 
 def _batches(faces: FaceSet) -> Iterator[Crops]:

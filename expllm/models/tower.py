@@ -9,9 +9,14 @@ from torch.nn import functional
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
+from expllm.expressions import EXPRESSIONS
 from expllm.faces import CROP_PX
+from expllm.facs import COLUMNS
 from expllm.models import face_api
 from expllm.models.preprocessing import Preprocessing
+
+EVIDENCE = len(EXPRESSIONS) + len(COLUMNS)
+"""Channels of a token that tell of the whole face: a logit for each expression, then for each action unit."""
 
 
 class FaceTowerConfig(PreTrainedConfig):
@@ -22,16 +27,18 @@ class FaceTowerConfig(PreTrainedConfig):
     image_size: int = CROP_PX
     patch_size: int = 16
     """Pixels that a token steps by."""
-    hidden_size: int = 512
-    """Channels of a token: one half of them from each branch."""
+    hidden_size: int = 512 + EVIDENCE
+    """Channels of a token: from each branch half of those that are not evidence, then the evidence."""
     layer_norm_eps: float = 1e-6
 
 
 class FaceTower(PreTrainedModel):
-    """Normalised pixels to tokens: the 7 x 7 places of a 112 px crop, 512 wide, without a class token.
+    """Normalised pixels to tokens: the 7 x 7 places of a 112 px crop, 546 wide, without a class token.
 
     Two branches see the crop, both built as face-api's feature extractor is (models/face_api.py).
     `photographs` keeps its weights, learnt on photographs; `rendered` starts from them and goes on learning.
+    Every token also carries what all tokens together say of expression and action units, as a class token
+    would: who reads one place knows the face it belongs to.
     """
 
     config: FaceTowerConfig
@@ -40,17 +47,40 @@ class FaceTower(PreTrainedModel):
 
     def __init__(self, config: FaceTowerConfig) -> None:
         super().__init__(config)
-        width = config.hidden_size // 2
+        width = (config.hidden_size - EVIDENCE) // 2
         self.photographs = _Branch(width, config.layer_norm_eps)
         self.rendered = _Branch(width, config.layer_norm_eps)
+        self.readers = AttentionPool(2 * width, EVIDENCE)
         self.post_init()
 
-    def forward(self, pixel_values: Tensor, **kwargs: Any) -> BaseModelOutput:
-        """Tokens from left to right and top to bottom, faces x tokens x width."""
+    def forward(self, pixel_values: Tensor, shown: Tensor | None = None, **kwargs: Any) -> BaseModelOutput:
+        """Tokens from left to right and top to bottom, faces x tokens x width.
+
+        Args:
+            shown: faces x 2, 0 where a face hides `photographs` or `rendered` from its readers; None
+                shows both.
+        """
         # With the channels last a CPU trains convolutions in bfloat16 nearly twice as fast.
         pixel_values = pixel_values.contiguous(memory_format=torch.channels_last)
-        tokens = torch.cat([self.photographs(pixel_values), self.rendered(pixel_values)], dim=-1)
-        return BaseModelOutput(last_hidden_state=tokens)
+        branches = [self.photographs(pixel_values), self.rendered(pixel_values)]
+        if shown is not None:
+            branches = [tokens * shown[:, i, None, None] for i, tokens in enumerate(branches)]
+        tokens = torch.cat(branches, dim=-1)
+        evidence = self.readers(tokens)[:, None].expand(-1, tokens.shape[1], -1)
+        return BaseModelOutput(last_hidden_state=torch.cat([tokens, evidence.to(tokens.dtype)], dim=-1))
+
+
+class AttentionPool(nn.Module):
+    """Each target weighs the tokens by an attention of its own and sums their evidence, in float32."""
+
+    def __init__(self, width: int, targets: int) -> None:
+        super().__init__()
+        self.evidence = nn.Linear(width, targets)
+        self.attention = nn.Linear(width, targets)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        weights = self.attention(tokens).float().softmax(dim=1)
+        return (weights * self.evidence(tokens).float()).sum(dim=1)
 
 
 class _Branch(nn.Module):

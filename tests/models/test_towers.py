@@ -15,7 +15,7 @@ from transformers import (
 from expllm.models import face_api
 from expllm.models.architecture import ExpllmConfig, feature_width, num_image_tokens, patch_features
 from expllm.models.preprocessing import Preprocessing
-from expllm.models.tower import FaceTower, FaceTowerConfig, started_tower
+from expllm.models.tower import EVIDENCE, FaceTower, FaceTowerConfig, started_tower
 
 _SMALL = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 1, "image_size": 112}
 
@@ -23,7 +23,7 @@ _SMALL = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 1, "
 @pytest.mark.parametrize(
     "tower",
     [
-        FaceTowerConfig(hidden_size=32),
+        FaceTowerConfig(hidden_size=32 + EVIDENCE),
         Dinov2Config(**_SMALL, patch_size=14),
         Dinov2WithRegistersConfig(**_SMALL, patch_size=14),
         CLIPVisionConfig(**_SMALL, intermediate_size=32, patch_size=16),
@@ -62,4 +62,12 @@ def test_the_started_tower_computes_what_face_api_computes() -> None:
 
 
 def test_a_tower_needs_no_weights_to_be_made() -> None:
-    assert FaceTower(FaceTowerConfig())(torch.zeros(1, 3, 112, 112)).last_hidden_state.shape == (1, 49, 512)
+    assert FaceTower(FaceTowerConfig())(torch.zeros(1, 3, 112, 112)).last_hidden_state.shape == (1, 49, 546)
+
+
+def test_every_token_carries_the_same_evidence_and_hidden_branches_carry_nothing() -> None:
+    tower = FaceTower(FaceTowerConfig(hidden_size=32 + EVIDENCE))
+    shown = torch.tensor([[1.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
+    tokens = tower(torch.rand(3, 3, 112, 112), shown).last_hidden_state
+    assert (tokens[..., -EVIDENCE:] == tokens[:, :1, -EVIDENCE:]).all()
+    assert (tokens[1, :, :16] == 0).all() and (tokens[2, :, 16:32] == 0).all() and (tokens[0] != 0).all()
