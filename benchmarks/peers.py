@@ -21,10 +21,11 @@ from benchmarks.detection import Seen
 from benchmarks.measures import Said
 from expllm import cot, writer
 from expllm.errors import CallerError, Reject
-from expllm.expressions import Expression
+from expllm.expressions import EXPRESSIONS, Expression
 from expllm.models import face_api
 from expllm.models.preprocessing import Preprocessing
 from expllm.models.tower import started_tower
+from expllm.unit_reader import expression_logits
 
 _N, _H, _SA, _A = Expression.NEUTRAL, Expression.HAPPINESS, Expression.SADNESS, Expression.ANGER
 _F, _D, _SU = Expression.FEAR, Expression.DISGUST, Expression.SURPRISE
@@ -127,26 +128,38 @@ class Fer:
         return cv2.resize(padded[max(0, y) : y + end, max(0, x) : x + end], (cls._SIZE_PX, cls._SIZE_PX))
 
 
-class WithoutLanguageModel:
-    """Measured movements, writer.classify and the writer: the whole answer without a language model.
-
-    writer.classify needs no fitting, and a logistic regression on the movements that training faces are drawn
-    with was no better: .860 against .855 on 200 rendered faces, and the same on photographs.
-    """
+class ByClassifier:
+    """Measured movements, the encoder's own answer and the writer: all of it without a language model."""
 
     def __init__(self) -> None:
         self._rng = random.Random(0)
 
     def __call__(self, seen: Seen) -> Said:
         """Label and explain one face."""
-        scores = writer.classify(seen.action_units)
-        total = sum(scores.values())
-        said = _said({expression: score / total for expression, score in scores.items()})
+        said = _said(self.probabilities(seen))
         text = cot.render(writer.write(seen.action_units, said.expression, self._rng))
         chain = cot.parse(text, truncated=False)
         if isinstance(chain, Reject):
             return replace(said, parsed=False)
         return replace(said, key_observations=chain.key_observations, parsed=True)
+
+    def probabilities(self, seen: Seen) -> dict[Expression, float]:
+        """What the encoder's evidence gives for each expression."""
+        shares = torch.softmax(torch.from_numpy(expression_logits(seen.features[None])[0]), dim=0)
+        return dict(zip(EXPRESSIONS, shares.tolist(), strict=True))
+
+
+class ByRule(ByClassifier):
+    """The same with a fixed rule from movements to a label, in the encoder's place.
+
+    A logistic regression on the movements that training faces are drawn with was no better than the rule.
+    """
+
+    def probabilities(self, seen: Seen) -> dict[Expression, float]:
+        """What writer.classify gives for each expression."""
+        scores = writer.classify(seen.action_units)
+        total = sum(scores.values())
+        return {expression: score / total for expression, score in scores.items()}
 
 
 def _said(probabilities: Mapping[Expression, float]) -> Said:

@@ -33,7 +33,8 @@ FAINT_PEAK = 0.2
 """The strongest movement of the faces that are measured besides, as faint."""
 
 _PEERS: Mapping[str, type[Peer]] = {
-    "no language model": peers.WithoutLanguageModel,
+    "encoder and writer alone": peers.ByClassifier,
+    "fixed rule and writer alone": peers.ByRule,
     "face-api (7 classes)": peers.FaceApi,
     "fer (7 classes)": peers.Fer,
 }
@@ -164,7 +165,8 @@ def as_table(title: str, results: Mapping[str, Quality | None]) -> Table:
 _FAINT = "at peak .2: the {} faces whose strongest true movement, parted lips aside, is below {}\n"
 _CAPTION = """\
 of seven: the faces that do not show contempt, which the two nets do not know
-no language model: the measured movements, a fixed rule from them to a label, the writer of training texts"""
+alone: no language model; the label is the encoder's, or a fixed rule's from the measured movements, and
+the text is the writer's, as in training"""
 _HEADINGS = (
     "accuracy",
     "balanced",

@@ -1,4 +1,4 @@
-"""Joins the action units that an encoder's features tell of with those that landmarks give."""
+"""Reads the evidence in an encoder's features, and joins its action units with those of landmarks."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +7,11 @@ from typing import Self
 import numpy as np
 from jaxtyping import Float, Float32
 
+from expllm.expressions import EXPRESSIONS
 from expllm.facs import COLUMNS
 
+EVIDENCE = len(EXPRESSIONS) + len(COLUMNS)
+"""The last channels of every token of a FaceTower: a logit for each expression, then for each action unit."""
 _LEAST = 1e-3
 """Intensities this close to 0 or 1 count as this close: their logits stay finite."""
 
@@ -44,8 +47,15 @@ class UnitReader:
 
 
 def unit_logits(features: Float[np.ndarray, "faces tokens width"]) -> Float32[np.ndarray, "faces units"]:
-    """What the features alone say: the last channels of every token of a FaceTower."""
+    """What the features of a FaceTower alone say of the action units."""
     return features[:, 0, -len(COLUMNS) :].astype(np.float32)
+
+
+def expression_logits(
+    features: Float[np.ndarray, "faces tokens width"],
+) -> Float32[np.ndarray, "faces expressions"]:
+    """What the features of a FaceTower alone say of the expression."""
+    return features[:, 0, -EVIDENCE : -len(COLUMNS)].astype(np.float32)
 
 
 def logit(intensities: Float32[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:

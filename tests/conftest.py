@@ -66,7 +66,8 @@ def _language_model(vocabulary: int) -> Any:
 def _saved(language_model: Any, folder: Path) -> Path:
     from expllm.models import assembly
     from expllm.models.preprocessing import Preprocessing
-    from expllm.models.tower import EVIDENCE, FaceTowerConfig
+    from expllm.models.tower import FaceTowerConfig
+    from expllm.unit_reader import EVIDENCE
 
     model = assembly.new_model(FaceTowerConfig(hidden_size=32 + EVIDENCE), language_model, _tokenizer())
     assembly.save_assembled(folder, model, _tokenizer(), Preprocessing(), {"temperature": 1.0})

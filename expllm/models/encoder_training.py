@@ -15,8 +15,9 @@ from expllm.facs import COLUMNS, EXPECTED_FROM
 from expllm.models.augmentation import augment, centre, draw_moves, draw_shown, mirrored, moved
 from expllm.models.dataset import MIRRORED_POINTS, POINTS, STORED_PX, FaceSet
 from expllm.models.preprocessing import Preprocessing, to_pixels
-from expllm.models.tower import EVIDENCE, AttentionPool, FaceTower, started_tower
+from expllm.models.tower import AttentionPool, FaceTower, started_tower
 from expllm.models.training import Metrics, load_trained, newest_checkpoint
+from expllm.unit_reader import EVIDENCE
 
 POSE_SCALE_DEG = 30.0
 _FIRST_BLOCKS = ("tower.rendered.blocks.0.", "tower.rendered.blocks.1.")

@@ -9,14 +9,10 @@ from torch.nn import functional
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from expllm.expressions import EXPRESSIONS
 from expllm.faces import CROP_PX
-from expllm.facs import COLUMNS
 from expllm.models import face_api
 from expllm.models.preprocessing import Preprocessing
-
-EVIDENCE = len(EXPRESSIONS) + len(COLUMNS)
-"""Channels of a token that tell of the whole face: a logit for each expression, then for each action unit."""
+from expllm.unit_reader import EVIDENCE
 
 
 class FaceTowerConfig(PreTrainedConfig):

@@ -5,10 +5,11 @@ import pytest
 
 from benchmarks.detection import Seen
 from benchmarks.measures import Said
-from benchmarks.peers import FaceApi, Fer, WithoutLanguageModel, letterboxed
+from benchmarks.peers import ByClassifier, ByRule, FaceApi, Fer, letterboxed
 from expllm.errors import CallerError
 from expllm.expressions import EXPRESSIONS, Expression
 from expllm.facs import COLUMNS, Intensities
+from expllm.unit_reader import EVIDENCE
 
 REST = dict.fromkeys(COLUMNS, 0.0)
 SMILE = REST | {"au06": 0.7, "au12": 0.8, "au12_left": 0.8, "au12_right": 0.8}
@@ -64,12 +65,20 @@ def test_face_api_gives_probabilities_of_seven_expressions() -> None:
 
 
 def test_without_a_language_model_the_same_grammar_is_written() -> None:
-    said = WithoutLanguageModel()(seen(white(9, 9), (0.0, 0.0, 9.0, 9.0), action_units=SMILE))
+    said = ByRule()(seen(white(9, 9), (0.0, 0.0, 9.0, 9.0), action_units=SMILE))
     assert said.expression is Expression.HAPPINESS
     assert said.parsed and "lip corner puller" in said.key_observations
     assert 0.5 < said.confidence <= 1
 
 
+def test_the_classifier_gives_the_encoders_own_answer() -> None:
+    face = seen(white(9, 9), (0.0, 0.0, 9.0, 9.0), action_units=SMILE)
+    face.features[:, -EVIDENCE + EXPRESSIONS.index(Expression.ANGER)] = 4
+    said = ByClassifier()(face)
+    assert said.expression is Expression.ANGER and said.confidence > 0.8
+    assert "lip corner puller" in said.key_observations
+
+
 def test_without_movements_there_the_face_is_neutral() -> None:
-    said = WithoutLanguageModel()(seen(white(9, 9), (0.0, 0.0, 9.0, 9.0)))
+    said = ByRule()(seen(white(9, 9), (0.0, 0.0, 9.0, 9.0)))
     assert said == Said(Expression.NEUTRAL, 1.0, said.key_observations, parsed=True)

@@ -17,8 +17,8 @@ from expllm.models.architecture import ARCHITECTURE, ExpllmForConditionalGenerat
 from expllm.models.encoder import Encoder
 from expllm.models.finetuning import Explainer, lora_config
 from expllm.models.preprocessing import Preprocessing
-from expllm.models.tower import EVIDENCE, FaceTowerConfig
-from expllm.unit_reader import UnitReader
+from expllm.models.tower import FaceTowerConfig
+from expllm.unit_reader import EVIDENCE, UnitReader
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ from expllm.facs import COLUMNS
 from expllm.models import dataset, encoder_training
 from expllm.models.augmentation import augment, centre, draw_moves, draw_shown, mirrored, moved, without_face
 from expllm.models.dataset import POINTS, STORED_PX, FaceSet
-from expllm.models.tower import EVIDENCE, FaceTower, FaceTowerConfig
+from expllm.models.tower import FaceTower, FaceTowerConfig
 from expllm.models.training import Schedule, train
+from expllm.unit_reader import EVIDENCE
 
 _TINY = FaceTowerConfig(hidden_size=32 + EVIDENCE)
 

@@ -9,7 +9,8 @@ import torch
 from expllm.facs import COLUMNS
 from expllm.models import fit_unit_reader
 from expllm.models.dataset import POINTS, FaceSet
-from expllm.models.tower import EVIDENCE, FaceTower, FaceTowerConfig
+from expllm.models.tower import FaceTower, FaceTowerConfig
+from expllm.unit_reader import EVIDENCE
 
 
 def tower() -> FaceTower:

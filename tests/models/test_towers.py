@@ -15,7 +15,8 @@ from transformers import (
 from expllm.models import face_api
 from expllm.models.architecture import ExpllmConfig, feature_width, num_image_tokens, patch_features
 from expllm.models.preprocessing import Preprocessing
-from expllm.models.tower import EVIDENCE, FaceTower, FaceTowerConfig, started_tower
+from expllm.models.tower import FaceTower, FaceTowerConfig, started_tower
+from expllm.unit_reader import EVIDENCE
 
 _SMALL = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 1, "image_size": 112}
 
