@@ -54,7 +54,7 @@ The commands, on two CPU cores:
 {% endfor %}
 `first` are 14,000 faces by the project's first renderer (`jobs.faces` of commit 009b696): what two renderers
 have in common is more like photographs than what one has. Encoder, projector and adapter went on from those
-of the model of that commit, which its card describes.
+of earlier trainings by the same commands, on faces of earlier renderers (docs/log.md).
 
 ## Results
 
