@@ -99,7 +99,7 @@ def test_projected_features_are_taken_as_they_are(
 
 @pytest.mark.parametrize("shape", [(1, 49, 33), (1, 48, 32), (1, 50, 64)])
 def test_features_of_another_shape_are_refused(engine: Any, shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="this model takes 49 x 32"):
+    with pytest.raises(ValueError, match="this model takes 49 x 66"):
         _vllm_tokens(engine, torch.zeros(shape))
 
 
