@@ -67,10 +67,9 @@ def patch_features(
     Args:
         shown: which branches of a FaceTower are shown; None for all, and for any other tower.
     """
-    if shown is not None:
-        tokens = tower(pixel_values, shown).last_hidden_state
-    elif config.vision_feature_norm:
-        tokens = tower(pixel_values).last_hidden_state
+    if config.vision_feature_norm:
+        kept = {} if shown is None else {"shown": shown}
+        tokens = tower(pixel_values, **kept).last_hidden_state
     else:
         layers = config.vision_feature_layer
         states = tower(pixel_values, output_hidden_states=True).hidden_states

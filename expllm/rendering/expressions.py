@@ -39,14 +39,14 @@ _RECIPES: dict[Expression, tuple[Recipe, ...]] = {
     ),
     Expression.DISGUST: (
         {"au04": 0.5, "au06": 0.3, "au07": 0.5, "au09": 1.0, "au10": 0.9, "au15": 0.35, "au17": 0.5},
-        {"au04": 0.4, "au07": 0.4, "au09": 0.9, "au10": 1.0, "au16": 0.4, "au25": 0.5},
-        {"au04": 0.35, "au06": 0.4, "au09": 1.0, "au10": 0.8, "au16": 0.4, "au25": 0.6, "au26": 0.35},
+        {"au04": 0.4, "au07": 0.4, "au09": 0.9, "au10": 1.0, "au16": 0.7, "au25": 0.5},
+        {"au04": 0.35, "au06": 0.4, "au09": 1.0, "au10": 0.8, "au16": 0.7, "au25": 0.6, "au26": 0.35},
         {"au04": 0.4, "au07": 0.4, "au09": 1.0, "au10": 0.6, "au15": 0.5, "au17": 0.8},
     ),
     Expression.ANGER: (
         {"au04": 1.0, "au05": 0.5, "au07": 0.55, "au17": 0.5, "au23": 0.9, "au24": 0.35},
         {"au04": 1.0, "au05": 0.5, "au07": 0.5, "au10": 0.7, "au16": 0.5, "au25": 0.9, "au26": 0.25},
-        {"au04": 1.0, "au05": 0.4, "au07": 0.7, "au15": 0.3, "au17": 0.4, "au24": 0.5},
+        {"au04": 1.0, "au05": 0.4, "au07": 0.7, "au15": 0.3, "au17": 0.4, "au23": 0.8, "au24": 0.4},
         {"au04": 1.0, "au05": 0.5, "au07": 0.5, "au10": 0.6, "au16": 0.5, "au25": 0.7, "au27": 0.6},
     ),
     Expression.CONTEMPT: (
@@ -78,6 +78,9 @@ _STIRRING: dict[str, float] = {
 """Units that stir at rest, and how far; the jaw does not, since the least drop of it parts the lips."""
 _STIR_RATE = 0.5
 _TWO_SIDED = ("au12", "au14")
+_STRAY_MOUTH, _STRAY_EYES = ("au18", "au22", "au28"), ("au43",)
+"""Movements that are part of no expression: of a mouth otherwise at rest, and of eyes that are not widened."""
+_STRAY_RATE = 0.2
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def sample(expression: Expression, seed: int) -> Prototype:
         aimed = {
             f"{unit}_{side}" if unit in ("au12", "au14") else unit: value for unit, value in aimed.items()
         }
-    stirred = _stirred(rng)
+    stirred = _stirred(rng) | _strayed(aimed, rng)
     units = stirred | {unit: max(value, stirred.get(unit, 0.0)) for unit, value in _by_side(aimed).items()}
     return Prototype(expression, units, max(aimed.values(), default=0.0))
 
@@ -127,6 +130,13 @@ def _by_side(units: dict[str, float]) -> dict[str, float]:
     both = units.get("au12")
     rest = {unit: value for unit, value in units.items() if unit != "au12"}
     return rest if both is None else rest | {"au12_left": both, "au12_right": both}
+
+
+def _strayed(aimed: Recipe, rng: np.random.Generator) -> dict[str, float]:
+    """At times one plain movement that says nothing of the expression, such as closed eyes."""
+    unit = str(rng.choice(_STRAY_MOUTH + _STRAY_EYES))
+    fits = "au05" not in aimed if unit in _STRAY_EYES else not aimed
+    return {unit: float(rng.uniform(0.3, 1))} if fits and rng.random() < _STRAY_RATE else {}
 
 
 def _stirred(rng: np.random.Generator) -> dict[str, float]:

@@ -29,7 +29,7 @@ _RIG: dict[str, dict[str, float]] = {
     "au22": {"mouthFunnel": 1},
     "au23": {"mouthRollUpper": 0.35, "mouthRollLower": 0.35, "mouthPress*": 0.4},
     "au24": {"mouthPress*": 1},
-    "au25": {"mouthLowerDown*": 1.0, "mouthUpperUp*": 0.5},
+    "au25": {"mouthLowerDown*": 0.8, "mouthUpperUp*": 0.5},
     "au26": {"jawOpen": 0.45},
     "au27": {"jawOpen": 1},
     "au28": {"mouthRollUpper": 1, "mouthRollLower": 1},
@@ -38,6 +38,8 @@ _RIG: dict[str, dict[str, float]] = {
 _MOST = 1.2
 """No movement grows beyond this intensity, however many action units share it: the mesh would fold."""
 JAW_DROP = _RIG["au26"]["jawOpen"]
+_PARTED_LOWER, _PARTED_UPPER = _RIG["au25"].values()
+"""What lips that part add to the lower and to the upper lip's movement."""
 _JAW_STRETCH_FROM = 0.5
 """A jaw opened up to here has dropped (26); further, the mouth is stretched (27)."""
 _LEAST_PARTING, _FULL_PARTING = 0.004, 0.084
@@ -70,7 +72,7 @@ def smiling(rig: Mapping[str, float], smile: Mapping[str, float]) -> dict[str, f
     result = dict(rig)
     for side in ("Left", "Right"):
         pulled = rig.get(f"mouthSmile{side}", 0.0)
-        parted = min(rig.get(f"mouthLowerDown{side}", 0.0), 1.0)
+        parted = min(rig.get(f"mouthLowerDown{side}", 0.0) / _PARTED_LOWER, 1.0)
         for name, weight in smile.items():
             share = parted if name == "mouthUpperUp" else 1.0
             result[name + side] = result.get(name + side, 0.0) + weight * pulled * share
@@ -117,7 +119,7 @@ def _around_the_eyes(rig: Mapping[str, float]) -> dict[str, float]:
         "au01": rig.get("browInnerUp", 0.0) / 1.7,
         "au02": _mean(rig, "browOuterUp") / 1.1,
         "au04": _mean(rig, "browDown") / 1.35,
-        "au05": _mean(rig, "eyeWide") / 1.2,
+        "au05": _mean(rig, "eyeWide") / _RIG["au05"]["eyeWide*"],
         "au06": _mean(rig, "cheekSquint"),
         "au07": _mean(rig, "eyeSquint") - 0.35 * _mean(rig, "cheekSquint"),
         "au09": _mean(rig, "noseSneer"),
@@ -127,12 +129,12 @@ def _around_the_eyes(rig: Mapping[str, float]) -> dict[str, float]:
 
 def _lips(rig: Mapping[str, float], gap: float) -> dict[str, float]:
     lower, upper = _mean(rig, "mouthLowerDown"), _mean(rig, "mouthUpperUp")
-    parting = min(lower / 1.0, upper / 0.5, 1.0)
+    parting = min(lower / _PARTED_LOWER, upper / _PARTED_UPPER, 1.0)
     roll = min(rig.get("mouthRollUpper", 0.0), rig.get("mouthRollLower", 0.0))
     tightened = min(roll / 0.35, _mean(rig, "mouthPress") / 0.4, 1.0)
     return {
-        "au10": upper - 0.5 * parting,
-        "au16": lower - 1.0 * parting,
+        "au10": upper - _PARTED_UPPER * parting,
+        "au16": lower - _PARTED_LOWER * parting,
         "au18": rig.get("mouthPucker", 0.0),
         "au22": rig.get("mouthFunnel", 0.0),
         "au23": tightened,
@@ -144,14 +146,14 @@ def _lips(rig: Mapping[str, float], gap: float) -> dict[str, float]:
 
 def _corners_and_jaw(rig: Mapping[str, float]) -> dict[str, float]:
     left, right = (rig.get(f"mouthSmile{side}", 0.0) for side in ("Left", "Right"))
-    jaw, stretched = rig.get("jawOpen", 0.0), _mean(rig, "mouthStretch") / 1.25
+    jaw, stretched = rig.get("jawOpen", 0.0), _mean(rig, "mouthStretch") / _RIG["au20"]["mouthStretch*"]
     return {
         "au12": (left + right) / 2,
         "au12_left": left,
         "au12_right": right,
         "au14_left": rig.get("mouthDimpleLeft", 0.0),
         "au14_right": rig.get("mouthDimpleRight", 0.0),
-        "au15": _mean(rig, "mouthFrown") - 0.25 * stretched,
+        "au15": _mean(rig, "mouthFrown") - _RIG["au20"]["mouthFrown*"] * stretched,
         "au17": rig.get("mouthShrugLower", 0.0),
         "au20": stretched,
         "au26": jaw / JAW_DROP if jaw <= _JAW_STRETCH_FROM else 0.0,
