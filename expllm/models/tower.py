@@ -26,13 +26,16 @@ class FaceTowerConfig(PreTrainedConfig):
     hidden_size: int = 512 + EVIDENCE
     """Channels of a token: from each branch half of those that are not evidence, then the evidence."""
     layer_norm_eps: float = 1e-6
+    refinements: int = 2
+    """Residual layers that the branch for rendered faces has after each of its last two blocks."""
 
 
 class FaceTower(PreTrainedModel):
     """Normalised pixels to tokens: the 7 x 7 places of a 112 px crop, 546 wide, without a class token.
 
     Two branches see the crop, both built as face-api's feature extractor is (models/face_api.py).
-    `photographs` keeps its weights, learnt on photographs; `rendered` starts from them and goes on learning.
+    `photographs` keeps its weights, learnt on photographs; `rendered` starts from them, with layers more, and
+    goes on learning.
     Every token also carries what all tokens together say of expression and action units, as a class token
     would: who reads one place knows the face it belongs to.
     """
@@ -45,7 +48,7 @@ class FaceTower(PreTrainedModel):
         super().__init__(config)
         width = (config.hidden_size - EVIDENCE) // 2
         self.photographs = _Branch(width, config.layer_norm_eps)
-        self.rendered = _Branch(width, config.layer_norm_eps)
+        self.rendered = _Branch(width, config.layer_norm_eps, config.refinements)
         self.readers = AttentionPool(2 * width, EVIDENCE)
         self.post_init()
 
@@ -80,17 +83,22 @@ class AttentionPool(nn.Module):
 
 
 class _Branch(nn.Module):
-    """Blocks whose last places are tokens of one height."""
+    """Blocks whose last places are tokens of one height; the last two blocks may be refined."""
 
-    def __init__(self, width: int, eps: float) -> None:
+    def __init__(self, width: int, eps: float, refinements: int = 0) -> None:
         super().__init__()
         widths = [3, *(width // share for share in (8, 4, 2, 1))]
         self.blocks = nn.ModuleList([_Block(*pair) for pair in pairwise(widths)])
+        counts = (0, 0, refinements, refinements)
+        self.refinements = nn.ModuleList(
+            nn.Sequential(*(_Refinement(channels) for _ in range(count)))
+            for channels, count in zip(widths[1:], counts, strict=True)
+        )
         self.layernorm = nn.LayerNorm(width, eps=eps)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        for block in self.blocks:
-            hidden = block(hidden)
+        for block, refined in zip(self.blocks, self.refinements, strict=True):
+            hidden = refined(block(hidden))
         return self.layernorm(hidden.flatten(2).transpose(1, 2))
 
 
@@ -109,6 +117,18 @@ class _Block(nn.Module):
         for convolution in others:
             total = total + convolution(functional.relu(total))
         return functional.relu(total)
+
+
+class _Refinement(nn.Module):
+    """Adds to each place what two full convolutions make of those around it."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return hidden + self.second(functional.relu(self.first(hidden)))
 
 
 class _SeparableConvolution(nn.Module):
@@ -137,7 +157,7 @@ class _Convolution(nn.Conv2d):
 def started_tower() -> FaceTower:
     """The tower with face-api's weights in both branches, reading pixels as they are normalised here.
 
-    The blocks of `photographs` are frozen.
+    The blocks of `photographs` are frozen. Refinements change nothing at first.
     """
     tower = FaceTower(FaceTowerConfig())
     tensors = face_api.tensors()
@@ -146,6 +166,8 @@ def started_tower() -> FaceTower:
     for blocks in (tower.photographs.blocks, tower.rendered.blocks):
         for name, parameter in blocks.named_parameters():
             parameter.data.copy_(tensors[_face_api_name(name)])
+    for refinement in (layer for layers in tower.rendered.refinements for layer in layers):
+        nn.init.zeros_(refinement.second.weight)
     tower.photographs.blocks.requires_grad_(False)
     return tower
 

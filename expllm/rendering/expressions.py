@@ -20,6 +20,7 @@ _RECIPES: dict[Expression, tuple[Recipe, ...]] = {
         {"au06": 0.4, "au12": 0.9, "au25": 0.8, "au26": 0.3},
         {"au06": 0.25, "au12": 0.8},
         {"au12": 0.75, "au25": 0.4},
+        {"au12": 0.85, "au25": 0.9},
     ),
     Expression.SADNESS: (
         {"au01": 1.0, "au04": 0.15, "au15": 1.0, "au17": 0.6, "au43": 0.2},
