@@ -44,7 +44,7 @@ class FaceApi:
         V. Mühler, face-api.js, 2018, src/faceExpressionNet and src/faceFeatureExtractor (MIT).
     """
 
-    ORDER = (_N, _H, _SA, _A, _F, _D, _SU)
+    ORDER = face_api.ORDER
     _SIZE_PX = 112
     _MEAN = (122.782, 117.001, 104.298)
 

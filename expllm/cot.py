@@ -26,9 +26,10 @@ NOT_VISIBLE = "The face cannot be made out, so no expression is named."
 """The whole answer where the picture shows no face that could be read, whatever the hints say."""
 
 _CHAIN = (KEY_OBSERVATIONS, INTERPRETATION, CONCLUSION)
+HEADS = (*_CHAIN, EXPRESSION)
+"""What begins each part of an answer, between double asterisks."""
 
-_HEADS = "|".join((*_CHAIN, EXPRESSION))
-_MARKER = re.compile(rf"\*\*({_HEADS})(?::\*\*|\*\*:)")
+_MARKER = re.compile(rf"\*\*({'|'.join(HEADS)})(?::\*\*|\*\*:)")
 _HEAD = re.compile(rf"^{_MARKER.pattern}", re.MULTILINE)
 
 _EXPRESSIONS = {str(expression): expression for expression in Expression}

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from expllm import cot, prompt, writer
 from expllm.expressions import Expression
@@ -14,6 +15,10 @@ HINTS_FALSE_RATE = 0.15
 """Share of the examples whose hints have one movement too many or too few, so that it trusts the picture."""
 IGNORED = -100
 """The target of tokens that do not count towards the loss."""
+SEEN_WEIGHT = 4.0
+"""How much a token that says what is seen counts towards the loss: those of Key Observations and of the label.
+The rest of a text follows from these, or is a choice among wordings that nothing on the face decides."""
+_SEEN = (cot.KEY_OBSERVATIONS, cot.EXPRESSION)
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,25 @@ def tokenise(example: Example, encode: Callable[[str], list[int]]) -> tuple[list
     asked = encode(example.prompt)
     answered = encode(example.answer + prompt.END)
     return asked + answered, [IGNORED] * len(asked) + answered
+
+
+def weights(example: Example, encode: Callable[[str], list[int]]) -> list[float]:
+    """How much each token that `tokenise` gives counts towards the loss; those of the prompt count nothing.
+
+    An answer that is no chain of thought counts alike throughout.
+
+    Args:
+        encode: as `tokenise` takes it; a head starts a token of its own.
+    """
+    asked, answer = len(encode(example.prompt)), example.answer
+    total = len(encode(answer + prompt.END))
+    places = sorted((answer.find(f"**{head}:**"), head) for head in cot.HEADS)
+    if places[0][0] < 0:
+        return [0.0] * asked + [1.0] * total
+    starts = [len(encode(answer[:place])) for place, _ in places]
+    counts = [end - start for start, end in pairwise([*starts, total])]
+    counted = [SEEN_WEIGHT if head in _SEEN else 1.0 for _, head in places]
+    return [0.0] * asked + [w for w, count in zip(counted, counts, strict=True) for _ in range(count)]
 
 
 def _label_example(hints: Intensities | None, expression: Expression) -> Example:

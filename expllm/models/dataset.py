@@ -21,7 +21,7 @@ STORED_PX = 128
 
 HELD_OUT_RATE = 0.04
 
-FREQUENCIES = {Expression.NEUTRAL: 3.5, Expression.HAPPINESS: 2.0, Expression.CONTEMPT: 0.7}
+FREQUENCIES = {Expression.NEUTRAL: 3.5, Expression.HAPPINESS: 2.0, Expression.CONTEMPT: 0.85}
 """How often trainings see an expression, against 1: people in photographs mostly rest or smile. With all
 alike, a model calls every smile contempt that is a little crooked, and finds a little sadness in any face."""
 FULL_WEIGHT_PEAK = 0.5

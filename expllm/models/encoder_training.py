@@ -43,12 +43,14 @@ class SupervisedEncoder(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Normalised pixels to logits of action units and expressions, pose / POSE_SCALE_DEG, landmarks.
 
+        The vote of face-api's net is left out: what is trained here would learn to undo it.
+
         Args:
             shown: as the tower takes it.
         """
-        tokens = self.tower(pixel_values, shown).last_hidden_state
-        expressions, units = tokens[:, 0, -EVIDENCE:].float().split(_EVIDENCE, dim=1)
-        pose, points = self.places(tokens[..., :-EVIDENCE]).split(_PLACES, dim=1)
+        tokens, evidence, _ = self.tower.read(pixel_values, shown)
+        expressions, units = evidence.split(_EVIDENCE, dim=1)
+        pose, points = self.places(tokens).split(_PLACES, dim=1)
         return units, expressions, pose, points.unflatten(1, (-1, 2))
 
     def forward(

@@ -11,6 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from expllm.expressions import Expression
+
+ORDER = (
+    Expression.NEUTRAL,
+    Expression.HAPPINESS,
+    Expression.SADNESS,
+    Expression.ANGER,
+    Expression.FEAR,
+    Expression.DISGUST,
+    Expression.SURPRISE,
+)
+"""What the outputs of its last layer stand for."""
 _FOLDER = Path(__file__).parent.parent / "data" / "face_api"
 
 

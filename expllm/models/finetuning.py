@@ -50,17 +50,23 @@ class Explainer(nn.Module):
         return self
 
     def forward(
-        self, pixel_values: Tensor, input_ids: Tensor, targets: Tensor, shown: Tensor | None = None
+        self,
+        pixel_values: Tensor,
+        input_ids: Tensor,
+        targets: Tensor,
+        weights: Tensor,
+        shown: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """The mean over the examples of the mean loss of their answer's tokens.
+        """The mean over the examples of the weighted mean loss of their answer's tokens.
 
         Sequences are padded on the right: attention is causal, so nothing looks at the padding.
 
         Args:
+            weights: how much each target counts among those of its example.
             shown: which branches of the FaceTower are shown, if it is one.
         """
         hidden = self._hidden(pixel_values, input_ids, shown)
-        return self._loss(hidden[:, :-1], targets[:, 1:])
+        return self._loss(hidden[:, :-1], targets[:, 1:], weights[:, 1:])
 
     def next_token_logits(self, pixel_values: Tensor, input_ids: Tensor) -> Tensor:
         """What follows prompts of equal length."""
@@ -75,13 +81,13 @@ class Explainer(nn.Module):
         embedded = embedded.masked_scatter(is_image, projected)
         return self.language_model(inputs_embeds=embedded, use_cache=False).last_hidden_state
 
-    def _loss(self, hidden: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    def _loss(self, hidden: Tensor, targets: Tensor, weights: Tensor) -> dict[str, Tensor]:
         # The vocabulary is most of the cost of a token: the head runs at the answer's places alone.
         is_answer = targets != sft.IGNORED
-        counts = is_answer.sum(dim=1, keepdim=True)
+        weights = weights * is_answer
+        weights = (weights / weights.sum(dim=1, keepdim=True) / len(targets))[is_answer]
         logits = self.lm_head(hidden[is_answer]).float()
         losses = functional.cross_entropy(logits, targets[is_answer], reduction="none")
-        weights = (is_answer / (counts * len(targets)))[is_answer]
         right = (logits.detach().argmax(dim=1) == targets[is_answer]).float()
         return {"loss": (losses * weights).sum(), "tokens_right": (right * weights).sum()}
 
@@ -125,12 +131,13 @@ class ExplainTask:
         pixels = self.preprocessing.normalise(pixels)
         shown = draw_shown(len(indices), rng) if isinstance(self.model.tower, FaceTower) else None
         tokenised = self._examples(indices, mirror, faceless, random.Random(int(rng.integers(2**63))))
-        for places in group_by_length([len(ids) for ids, _ in tokenised], self.tokens_at_once):
-            ids, targets = zip(*(tokenised[place] for place in places), strict=True)
+        for places in group_by_length([len(ids) for ids, _, _ in tokenised], self.tokens_at_once):
+            ids, targets, weights = zip(*(tokenised[place] for place in places), strict=True)
             batch = {
                 "pixel_values": pixels[places],
                 "input_ids": _pad(ids, 0),
                 "targets": _pad(targets, sft.IGNORED),
+                "weights": _pad(weights, 0.0),
             }
             if shown is not None:
                 batch["shown"] = shown[places]
@@ -142,7 +149,7 @@ class ExplainTask:
         mirror: Bool[np.ndarray, " batch"],
         faceless: Bool[np.ndarray, " batch"],
         rng: random.Random,
-    ) -> list[tuple[list[int], list[int]]]:
+    ) -> list[tuple[list[int], list[int], list[float]]]:
         true = mirrored(self.faces.action_units[indices], mirror)
         measured = mirrored(self.faces.measured[indices], mirror)
         encode = image_encoder(self.tokenizer, num_image_tokens(self.model.config))
@@ -154,7 +161,7 @@ class ExplainTask:
             ]
             for t, m, index, is_faceless in zip(true, measured, indices, faceless, strict=True)
         ]
-        return [sft.tokenise(example, encode) for example in examples]
+        return [(*sft.tokenise(example, encode), sft.weights(example, encode)) for example in examples]
 
 
 def _hints(measured: Float32[np.ndarray, " units"]) -> dict[str, float | None] | None:
@@ -184,5 +191,5 @@ def group_by_length(lengths: list[int], tokens_at_once: int) -> list[list[int]]:
     return groups
 
 
-def _pad(rows: tuple[list[int], ...], value: int) -> Tensor:
+def _pad(rows: tuple[list[int], ...] | tuple[list[float], ...], value: float) -> Tensor:
     return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)

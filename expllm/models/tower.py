@@ -1,5 +1,6 @@
 """The default model's vision tower: a small convolutional network."""
 
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -9,10 +10,14 @@ from torch.nn import functional
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
+from expllm.expressions import EXPRESSIONS
 from expllm.faces import CROP_PX
 from expllm.models import face_api
 from expllm.models.preprocessing import Preprocessing
 from expllm.unit_reader import EVIDENCE
+
+_LEAST_VOTE = -8.0
+"""No expression is voted further down than this log-probability."""
 
 
 class FaceTowerConfig(PreTrainedConfig):
@@ -28,6 +33,8 @@ class FaceTowerConfig(PreTrainedConfig):
     layer_norm_eps: float = 1e-6
     refinements: int = 2
     """Residual layers that the branch for rendered faces has after each of its last two blocks."""
+    vote: float = 0.3
+    """How much the log-probabilities of face-api's net add to the evidence for expressions."""
 
 
 class FaceTower(PreTrainedModel):
@@ -37,7 +44,8 @@ class FaceTower(PreTrainedModel):
     `photographs` keeps its weights, learnt on photographs; `rendered` starts from them, with layers more, and
     goes on learning.
     Every token also carries what all tokens together say of expression and action units, as a class token
-    would: who reads one place knows the face it belongs to.
+    would: who reads one place knows the face it belongs to. For the expression, face-api's own layer has a
+    vote besides: what is learnt on rendered faces would trust it less than photographs deserve.
     """
 
     config: FaceTowerConfig
@@ -50,23 +58,41 @@ class FaceTower(PreTrainedModel):
         self.photographs = _Branch(width, config.layer_norm_eps)
         self.rendered = _Branch(width, config.layer_norm_eps, config.refinements)
         self.readers = AttentionPool(2 * width, EVIDENCE)
+        self.voter = nn.Linear(width, len(face_api.ORDER))
         self.post_init()
 
     def forward(self, pixel_values: Tensor, shown: Tensor | None = None, **kwargs: Any) -> BaseModelOutput:
         """Tokens from left to right and top to bottom, faces x tokens x width.
 
         Args:
+            shown: as `read` takes it.
+        """
+        tokens, evidence, vote = self.read(pixel_values, shown)
+        evidence = torch.cat([evidence[:, : len(EXPRESSIONS)] + vote, evidence[:, len(EXPRESSIONS) :]], dim=1)
+        everywhere = evidence[:, None].expand(-1, tokens.shape[1], -1)
+        return BaseModelOutput(last_hidden_state=torch.cat([tokens, everywhere.to(tokens.dtype)], dim=-1))
+
+    def read(self, pixel_values: Tensor, shown: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens without evidence, the evidence that the readers find in them, and face-api's vote.
+
+        Args:
             shown: faces x 2, 0 where a face hides `photographs` or `rendered` from its readers; None
-                shows both.
+                shows both. Who hides `photographs` has no vote.
         """
         # With the channels last a CPU trains convolutions in bfloat16 nearly twice as fast.
         pixel_values = pixel_values.contiguous(memory_format=torch.channels_last)
-        branches = [self.photographs(pixel_values), self.rendered(pixel_values)]
-        if shown is not None:
-            branches = [tokens * shown[:, i, None, None] for i, tokens in enumerate(branches)]
-        tokens = torch.cat(branches, dim=-1)
-        evidence = self.readers(tokens)[:, None].expand(-1, tokens.shape[1], -1)
-        return BaseModelOutput(last_hidden_state=torch.cat([tokens, evidence.to(tokens.dtype)], dim=-1))
+        shown = pixel_values.new_ones(len(pixel_values), 2) if shown is None else shown
+        by_photographs, by_rendered = self.photographs(pixel_values), self.rendered(pixel_values)
+        branches = [self.photographs.tokens(by_photographs), self.rendered.tokens(by_rendered)]
+        tokens = torch.cat([branches[i] * shown[:, i, None, None] for i in range(2)], dim=-1)
+        return tokens, self.readers(tokens), shown[:, :1] * self._vote(by_photographs)
+
+    def _vote(self, places: Tensor) -> Tensor:
+        """Log-probabilities by face-api's last layer, times `vote`; contempt, which it does not know, gets its chance."""
+        known = self.voter(places.mean((2, 3))).float().log_softmax(dim=1).clamp(min=_LEAST_VOTE)
+        votes = known.new_full((len(known), len(EXPRESSIONS)), -math.log(len(face_api.ORDER)))
+        votes[:, [EXPRESSIONS.index(expression) for expression in face_api.ORDER]] = known
+        return self.config.vote * votes
 
 
 class AttentionPool(nn.Module):
@@ -99,7 +125,11 @@ class _Branch(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         for block, refined in zip(self.blocks, self.refinements, strict=True):
             hidden = refined(block(hidden))
-        return self.layernorm(hidden.flatten(2).transpose(1, 2))
+        return hidden
+
+    def tokens(self, places: Tensor) -> Tensor:
+        """The last places, one after the other, of one height."""
+        return self.layernorm(places.flatten(2).transpose(1, 2))
 
 
 class _Block(nn.Module):
@@ -157,7 +187,7 @@ class _Convolution(nn.Conv2d):
 def started_tower() -> FaceTower:
     """The tower with face-api's weights in both branches, reading pixels as they are normalised here.
 
-    The blocks of `photographs` are frozen. Refinements change nothing at first.
+    The blocks of `photographs` and the vote are frozen. Refinements change nothing at first.
     """
     tower = FaceTower(FaceTowerConfig())
     tensors = face_api.tensors()
@@ -168,7 +198,10 @@ def started_tower() -> FaceTower:
             parameter.data.copy_(tensors[_face_api_name(name)])
     for refinement in (layer for layers in tower.rendered.refinements for layer in layers):
         nn.init.zeros_(refinement.second.weight)
+    tower.voter.weight.data.copy_(tensors["fc/weights"].T)
+    tower.voter.bias.data.copy_(tensors["fc/bias"])
     tower.photographs.blocks.requires_grad_(False)
+    tower.voter.requires_grad_(False)
     return tower
 
 
