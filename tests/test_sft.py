@@ -1,11 +1,22 @@
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from expllm import cot, facs, prompt
 from expllm.expressions import Expression
-from expllm.sft import HINTS_DROPPED_RATE, HINTS_FALSE_RATE, IGNORED, Example, examples, refusal, tokenise
+from expllm.sft import (
+    HINTS_DROPPED_RATE,
+    HINTS_FALSE_RATE,
+    IGNORED,
+    SEEN_WEIGHT,
+    Example,
+    examples,
+    refusal,
+    tokenise,
+    weights,
+)
 
 AT_REST = dict.fromkeys(facs.COLUMNS, 0.0)
 TRUE = {**AT_REST, "au06": 0.8, "au12": 0.9, "au12_left": 0.9, "au12_right": 0.9}
@@ -73,6 +84,23 @@ def test_only_the_answer_and_the_end_of_its_turn_count_towards_the_loss(asked, a
     start = len(encode(asked))
     assert bytes(ids).decode() == asked + answer + prompt.END
     assert targets == [IGNORED] * start + ids[start:]
+
+
+@pytest.mark.parametrize("label_first", [False, True])
+def test_what_is_seen_counts_more_than_the_wording_of_what_it_means(label_first):
+    (example,) = draw(count=1, label_only_rate=0, label_first=label_first)
+    ids, _ = tokenise(example, encode)
+    counted = weights(example, encode)
+    assert len(counted) == len(ids)
+    heavy = bytes(i for i, weight in zip(ids, counted, strict=True) if weight == SEEN_WEIGHT).decode()
+    light = bytes(i for i, weight in zip(ids, counted, strict=True) if weight == 1).decode()
+    assert "strong cheek raiser" in heavy and "**Expression:** Happiness" in heavy
+    assert light.startswith("**Overall Emotional Interpretation:**")
+
+
+def test_an_answer_without_sections_counts_alike_throughout():
+    example = refusal(MEASURED, random.Random(1))
+    assert set(weights(example, encode)[len(encode(example.prompt)) :]) == {1.0}
 
 
 def test_where_no_face_is_seen_the_answer_says_so_whatever_the_hints_say():

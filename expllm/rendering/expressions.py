@@ -81,7 +81,8 @@ _STIRRING: dict[str, float] = {
 """Units that stir at rest, and how far; the jaw does not, since the least drop of it parts the lips."""
 _STIR_RATE = 0.5
 _TWO_SIDED = ("au12", "au14")
-_STRAY_MOUTH, _STRAY_EYES = ("au18", "au22", "au28"), ("au43",)
+_EYES_CLOSED = "au43"
+STRAYS = ("au18", "au22", "au28", _EYES_CLOSED)
 """Movements that are part of no expression: of a mouth otherwise at rest, and of eyes that are not widened."""
 _STRAY_RATE = 0.2
 
@@ -137,8 +138,8 @@ def _by_side(units: dict[str, float]) -> dict[str, float]:
 
 def _strayed(aimed: Recipe, rng: np.random.Generator) -> dict[str, float]:
     """At times one plain movement that says nothing of the expression, such as closed eyes."""
-    unit = str(rng.choice(_STRAY_MOUTH + _STRAY_EYES))
-    fits = "au05" not in aimed if unit in _STRAY_EYES else not aimed
+    unit = str(rng.choice(STRAYS))
+    fits = "au05" not in aimed if unit == _EYES_CLOSED else not aimed
     return {unit: float(rng.uniform(0.3, 1))} if fits and rng.random() < _STRAY_RATE else {}
 
 

@@ -12,6 +12,7 @@ from transformers import (
     SiglipVisionConfig,
 )
 
+from expllm.expressions import EXPRESSIONS, Expression
 from expllm.models import face_api
 from expllm.models.architecture import ExpllmConfig, feature_width, num_image_tokens, patch_features
 from expllm.models.preprocessing import Preprocessing
@@ -72,3 +73,26 @@ def test_every_token_carries_the_same_evidence_and_hidden_branches_carry_nothing
     tokens = tower(torch.rand(3, 3, 112, 112), shown).last_hidden_state
     assert (tokens[..., -EVIDENCE:] == tokens[:, :1, -EVIDENCE:]).all()
     assert (tokens[1, :, :16] == 0).all() and (tokens[2, :, 16:32] == 0).all() and (tokens[0] != 0).all()
+
+
+def test_refinements_change_nothing_at_first() -> None:
+    pixels = torch.rand(2, 3, 112, 112)
+    branch = started_tower().rendered
+    plain = pixels
+    for block in branch.blocks:
+        plain = block(plain)
+    assert torch.allclose(branch(pixels), plain, atol=1e-5)
+
+
+def test_the_net_that_saw_photographs_votes_for_its_seven_expressions() -> None:
+    tower = started_tower()
+    _, evidence, vote = tower.read(torch.rand(3, 3, 112, 112))
+    chances = (vote / tower.config.vote).exp()
+    known = [EXPRESSIONS.index(expression) for expression in face_api.ORDER]
+    assert torch.allclose(chances[:, known].sum(1), torch.ones(3), atol=0.01)
+    assert torch.allclose(chances[:, EXPRESSIONS.index(Expression.CONTEMPT)], torch.tensor(1 / 7))
+
+
+def test_who_hides_the_photographs_branch_has_no_vote() -> None:
+    _, _, vote = started_tower().read(torch.rand(2, 3, 112, 112), torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
+    assert (vote[0] == 0).all() and (vote[1] != 0).all()
