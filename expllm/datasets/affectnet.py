@@ -43,18 +43,18 @@ def kaggle_lists(path: Path) -> list[Path]:
     return [file for file in files if file.suffix == ".csv" and (_has_words(file) or _has_numbers(file))]
 
 
-def read_official(path: Path) -> Iterator[Row]:
+def read_official(files: list[Path]) -> Iterator[Row]:
     """Read the official lists; faces have their boxes in the uncropped pictures.
 
     Raises:
         CallerError: the pictures are not there.
     """
-    return chain.from_iterable(_official(file) for file in official_lists(path))
+    return chain.from_iterable(_official(file) for file in files)
 
 
-def read_kaggle(path: Path) -> Iterator[Row]:
+def read_kaggle(files: list[Path]) -> Iterator[Row]:
     """Read the lists of a copy on Kaggle; its pictures are cropped, and their names count from the list."""
-    return chain.from_iterable(_kaggle(file) for file in kaggle_lists(path))
+    return chain.from_iterable(_kaggle(file) for file in files)
 
 
 def _is_official(file: Path) -> bool:

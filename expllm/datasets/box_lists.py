@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from expllm.datasets import fields
@@ -13,16 +14,18 @@ from expllm.expressions import read_expression
 
 _FACE = r"[^\s,]+(?:,[^\s,]+){4}"
 _LINE = re.compile(rf"(?P<photo>\S.*?)(?P<faces>(?:\s+{_FACE})*)")
+_FIRST = 20
+"""Lines that tell what a file is; pictures without a face may come first."""
 _CLASSES = ("*classes.txt", "model_data/*classes.txt")
 
 
-def is_list(path: Path) -> bool:
-    """Whether one of a text file's first lines is a picture and a face."""
-    if not (path.is_file() and path.suffix == ".txt"):
-        return False
+def list_of(path: Path) -> Path | None:
+    """The path, where one of a text file's first lines is a picture and a face."""
+    if path.suffix != ".txt" or not path.is_file():
+        return None
     with path.open(errors="replace") as lines:
-        first = next(lines, "").strip()
-    return re.fullmatch(rf"\S.*?(?:\s+{_FACE})+", first) is not None
+        named = [_LINE.fullmatch(line.strip()) for line in islice(lines, _FIRST)]
+    return path if any(line and line["faces"] for line in named) else None
 
 
 def read(path: Path) -> Iterator[Row]:
@@ -53,11 +56,18 @@ def read(path: Path) -> Iterator[Row]:
 
 
 def _numbering(path: Path) -> Numbering:
-    found = [file for pattern in _CLASSES for file in sorted(path.parent.glob(pattern))]
-    if not found:
-        if "sfew" in str(path).lower():
-            return SFEW
-        raise CallerError(f"{path}: numbers its classes; write their names into classes.txt beside it")
-    words = [line.strip() for line in found[0].read_text(errors="replace").splitlines() if line.strip()]
-    read = {number: read_expression(word) for number, word in enumerate(words)}
-    return {number: expression for number, expression in read.items() if expression is not None}
+    files = [file for pattern in _CLASSES for file in sorted(path.parent.glob(pattern))]
+    found = [numbering for file in files if (numbering := _named(file))]
+    if not found and "sfew" in str(path).lower():
+        return SFEW
+    if not found or any(numbering != found[0] for numbering in found):
+        raise CallerError(f"{path}: numbers its classes; write their names into one classes.txt beside it")
+    return found[0]
+
+
+def _named(file: Path) -> Numbering | None:
+    """The numbering that a file of classes gives; None where not all of them are expressions."""
+    words = file.read_text(errors="replace").splitlines()
+    read = {number: read_expression(word) for number, word in enumerate(filter(str.strip, words))}
+    known: Numbering = {number: found for number, found in read.items() if found is not None}
+    return known if len(known) == len(read) else None

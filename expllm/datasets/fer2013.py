@@ -7,6 +7,7 @@ from io import BytesIO
 from itertools import count, zip_longest
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from expllm.datasets import csv_lists, fields
@@ -35,10 +36,8 @@ def votes_list(path: Path) -> Path | None:
     return _first(path, (VOTES,), frozenset((_USAGE, _NAME, *FERPLUS)))
 
 
-def read_fer2013(path: Path) -> Iterator[Row]:
+def read_fer2013(file: Path) -> Iterator[Row]:
     """Read labels and pixels; pictures are named by the file and their row in it, from 1."""
-    file = pixel_list(path)
-    assert file is not None
     numbers = count(1)
 
     def row(label: str, pixels: str, usage: str = "") -> Row:
@@ -53,14 +52,12 @@ def read_fer2013(path: Path) -> Iterator[Row]:
     return csv_lists.read(file, ("emotion", "pixels", *usage), row)
 
 
-def read_ferplus(path: Path) -> Iterator[Row]:
+def read_ferplus(votes: Path) -> Iterator[Row]:
     """Read votes with FER2013's pixels beside them, or with the pictures in FER2013Train, -Valid and -Test.
 
     Raises:
         CallerError: there is neither, or the two files do not hold the same rows in the same order.
     """
-    votes = votes_list(path)
-    assert votes is not None
     pixels = pixel_list(votes.parent)
     if pixels is not None:
         return _with_pixels(votes, pixels)
@@ -136,12 +133,15 @@ def _elected(votes: Sequence[str]) -> Expression | Reject:
 def _png(text: str) -> bytes | Reject:
     """The grey picture that a row of numbers is."""
     try:
-        values = bytes(map(int, text.split()))
+        values = np.fromstring(text, np.int64, sep=" ")
     except ValueError:
         return Reject.MALFORMED_PIXELS
-    side = math.isqrt(len(values))
-    if side < MIN_SIDE_PX or side * side != len(values):
+    side = math.isqrt(values.size)
+    is_square = side >= MIN_SIDE_PX and side * side == values.size
+    # It stops, without a word, at what is no number.
+    if not is_square or values.size != len(text.split()) or values.min() < 0 or values.max() > 255:
         return Reject.MALFORMED_PIXELS
     stored = BytesIO()
-    Image.frombytes("L", (side, side), values).save(stored, "PNG", compress_level=1)
+    pixels = values.astype(np.uint8).reshape(side, side)
+    Image.fromarray(pixels).save(stored, "PNG", compress_level=0)  # packing would take longer than the rest
     return stored.getvalue()

