@@ -106,7 +106,11 @@ def split_in(name: str) -> str | None:
 
 def text(value: object) -> str | None:
     """A value as text without blanks around it; None where nothing is left."""
-    return None if value is None else str(value).strip() or None
+    if _is_empty(value):
+        return None
+    if isinstance(value, float) and value.is_integer():  # a data frame's whole number beside a missing one
+        value = int(value)
+    return str(value).strip() or None
 
 
 def _number(value: object) -> float | None:

@@ -71,9 +71,11 @@ def gather(name: str, source: str, rows: Iterable[Row], split: str | None) -> Da
     splits: set[str | None] = set()
     for row in rows:
         splits.add(row.split)
+        is_asked = split in (None, row.split)
         if isinstance(row, Rejected):
-            rejected.update([row.reason] if split is None or row.split in (None, split) else ())
-        elif split is None or row.split == split:
+            if is_asked or row.split is None:
+                rejected[row.reason] += 1
+        elif is_asked:
             faces.append(row)
     if not faces:
         raise CallerError(f"{source}: {_nothing_left(rejected, splits, split)}")

@@ -106,8 +106,11 @@ def _parquet(path: Path) -> pq.ParquetFile:
 
 def _parquet_rows(path: Path, wanted: list[str]) -> Iterator[Mapping[str, Any]]:
     with _parquet(path) as file:
-        for batch in file.iter_batches(columns=wanted):
-            yield from batch.to_pylist()
+        try:
+            for batch in file.iter_batches(columns=wanted):
+                yield from batch.to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            raise CallerError(f"{path}: is a damaged Parquet file; write it again") from error
 
 
 def _jsonl_rows(path: Path, to_row: Any) -> Iterator[Row]:

@@ -56,7 +56,9 @@ def open(source: str, *, split: str | None = None) -> Dataset:
         name, rows = _found(source)
         return gather(name, source, rows, split)
     except OSError as error:
-        raise CallerError(f"{error.filename or source}: cannot be read ({error.strerror})") from error
+        raise CallerError(
+            f"{error.filename or source}: cannot be read ({error.strerror or error})"
+        ) from error
 
 
 def _found(source: str) -> tuple[str, Iterator[Row]]:

@@ -13,6 +13,7 @@ from expllm.datasets import fields
 from expllm.datasets.files import Files
 from expllm.datasets.labelled import LabelledFace, Rejected, Row
 from expllm.errors import CallerError, Reject
+from expllm.faces import Box
 from expllm.facs import Intensities
 from expllm.feafa import FEAFA_SIZE, from_feafa
 
@@ -91,15 +92,20 @@ def _annotated(path: Path, root: Path) -> Iterator[Row]:
 
 
 def _row(files: Files, entry: dict[str, Any]) -> Row:
-    box = entry.get("bbox")
     return fields.assemble(
         # In test files made for the second turn `emo` is a model's answer, and the truth is kept beside it.
         expression=fields.worded(entry.get("gt_emo", entry.get("emo"))),
         photo=files.find(entry.get("file_name")),
-        box_px=fields.sides(box) if isinstance(box, list) else box and Reject.MALFORMED_BOX,
+        box_px=_box_px(entry.get("bbox")),
         action_units=_action_units(entry.get("au")),
         description=fields.text(entry.get("description")),
     )
+
+
+def _box_px(values: object) -> Box | Reject | None:
+    if values is None:
+        return None
+    return fields.sides(values) if isinstance(values, list) else Reject.MALFORMED_BOX
 
 
 def _action_units(values: object) -> Intensities | Reject | None:

@@ -1,5 +1,6 @@
 import json
 from collections import Counter
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -66,6 +67,19 @@ def test_a_list_in_a_folder_is_found_by_its_name(pictures, write):
     suffix = write(pictures, rows).rpartition(".")[2]
     (pictures / f"list.{suffix}").rename(pictures / f"labels.{suffix}")
     assert len(datasets.open(str(pictures)).faces) == 1
+
+
+def test_a_persons_number_is_the_same_whatever_type_it_has(pictures):
+    rows = [{"file": "a.jpg", "expression": "fear", "person": number} for number in (12.0, float("nan"))]
+    assert [face.person for face in datasets.open(parquet(pictures, rows)).faces] == ["12", None]
+
+
+def test_a_damaged_parquet_file_is_refused(pictures):
+    file = parquet(pictures, [{"file": "a.jpg", "expression": "fear"}] * 100)
+    whole = Path(file).read_bytes()
+    Path(file).write_bytes(whole[:4] + b"\xff" * 60 + whole[64:])
+    with pytest.raises(CallerError, match="is a damaged Parquet file"):
+        datasets.open(file)
 
 
 def test_a_face_without_a_word_has_no_expression_and_others_are_rejected(pictures):

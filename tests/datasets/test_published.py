@@ -56,6 +56,7 @@ def test_bad_entries_are_counted_and_the_others_read(put, images):
         good | {"au": [2.0] * 24},
         good | {"bbox": [1, 2, 3]},
         good | {"bbox": "here"},
+        good | {"bbox": 0},
         "0.jpg",
     ]
     read = datasets.open(str(annotate(put, "images/a.json", good, *bad)))
@@ -65,7 +66,7 @@ def test_bad_entries_are_counted_and_the_others_read(put, images):
         Reject.MISSING_FILE: 1,
         Reject.MALFORMED_ROW: 2,
         Reject.MALFORMED_UNITS: 2,
-        Reject.MALFORMED_BOX: 2,
+        Reject.MALFORMED_BOX: 3,
     }
 
 
