@@ -16,17 +16,9 @@ _OFFICIAL = (
     *("facial_landmarks", "expression", "valence", "arousal"),
 )
 _READ = ("subDirectory_filePath", "expression", "face_x", "face_y", "face_width", "face_height")
-_LISTS = ("training.csv", "validation.csv", "automatically_annotated.csv")
-_LIST_FOLDERS = (".", "Manually_Annotated_file_lists", "Automatically_Annotated_file_lists")
-_PICTURES = (
-    *("Manually_Annotated_Images", "Manually_Annotated/Manually_Annotated_Images", "Manually_Annotated"),
-    *(
-        "Manually_Annotated_compressed",
-        "Automatically_Annotated_Images",
-        "Automatically_Annotated_compressed",
-    ),
-    *("Automatically_Annotated/Automatically_Annotated_Images", "Automatically_Annotated", "."),
-)
+_LISTS = ("training.csv", "validation.csv")
+"""Those of manual labels; the list of automatic ones has to be named itself."""
+_LIST_FOLDERS = (".", "Manually_Annotated_file_lists")
 _PICTURE = re.compile(r"\d+/[^/]+\.\w+")
 _SAMPLE_ROOT = re.compile(r"^(?:\.\./)*input/[^/]+/")
 
@@ -84,11 +76,12 @@ def _official(file: Path) -> Iterator[Row]:
 
 
 def _pictures(file: Path) -> Path:
-    homes = (file.parent, file.parent.parent)
-    for folder in (home / name for home in homes for name in _PICTURES):
+    kind = "Automatically_Annotated" if file.stem.startswith("automatically") else "Manually_Annotated"
+    names = (f"{kind}_Images", f"{kind}/{kind}_Images", kind, f"{kind}_compressed", ".")
+    for folder in (home / name for home in (file.parent, file.parent.parent) for name in names):
         if folder.is_dir() and any(child.name.isdecimal() and child.is_dir() for child in folder.iterdir()):
             return folder
-    raise CallerError(f"{file}: has no pictures; put the folder Manually_Annotated_Images beside it")
+    raise CallerError(f"{file}: has no pictures; put the folder {kind}_Images beside it")
 
 
 def _has_words(file: Path) -> bool:

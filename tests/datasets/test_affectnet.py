@@ -67,6 +67,13 @@ def test_lists_without_pictures_say_what_is_missing(put, tmp_path):
         datasets.open(str(tmp_path))
 
 
+def test_automatic_labels_are_read_when_they_are_named(official, put):
+    automatic = put("automatically_annotated.csv", HEADER + line("1/d.jpg", 5))
+    put("Automatically_Annotated_Images/1/d.jpg")
+    assert len(datasets.open(str(official)).faces) == 3
+    assert [face.expression for face in datasets.open(str(automatic)).faces] == ["disgust"]
+
+
 def test_lists_lie_in_their_own_folder_as_well(put, tmp_path):
     put("Manually_Annotated_file_lists/training.csv", HEADER + line("1/a.jpg", 6))
     put("Manually_Annotated/Manually_Annotated_Images/1/a.jpg")
