@@ -25,7 +25,10 @@ class RunError(ExpllmError):
 
 
 class Reject(StrEnum):
-    """Why a photograph or a face has no label. The value is what the table's reject_reason holds."""
+    """Why a photograph or a face has no label, or a row of a data set is not used.
+
+    The value is what the table's reject_reason holds.
+    """
 
     UNREADABLE_OBJECT = "unreadable_object"
     """The store does not give the bytes: they are gone, denied, or break off."""
@@ -48,6 +51,20 @@ class Reject(StrEnum):
     """The model says that it cannot make the face out."""
     GENERATION_FAILED = "generation_failed"
     """The engine gave no answer for this face."""
+    UNKNOWN_LABEL = "unknown_label"
+    """A data set's label is none of the eight expressions: another word or number, or that there is none."""
+    UNDECIDED = "undecided"
+    """No label has more than half of the votes."""
+    MISSING_FILE = "missing_file"
+    """A data set names a picture that is not there."""
+    MALFORMED_ROW = "malformed_row"
+    """A row that cannot be read: its number of columns, its split, or a value that is no number."""
+    MALFORMED_BOX = "malformed_box"
+    """A face's box is missing where its list must have one, or is no box."""
+    MALFORMED_UNITS = "malformed_units"
+    """Action units that are no numbers from 0 to 1, or not as many as there must be."""
+    MALFORMED_PIXELS = "malformed_pixels"
+    """Pixels inside a CSV that are no square of numbers from 0 to 255."""
 
 
 TRANSIENT = frozenset({Reject.UNREADABLE_OBJECT, Reject.DECODER_DIED, Reject.GENERATION_FAILED})

@@ -7,7 +7,7 @@ import pytest
 
 HEAVY = ("ray", "torch", "vllm", "transformers", "mediapipe", "numba")
 CORE = (
-    "action_units checksums config cot errors expressions faces facs feafa labels manifest metrics "
+    "action_units checksums config cot datasets errors expressions faces facs feafa labels manifest metrics "
     "photographs prompt report sft tables writer"
 ).split()
 

@@ -29,6 +29,13 @@ REASONS: dict[str, str] = {
     Reject.TEXT_MALFORMED: "the answer does not follow the grammar",
     Reject.FACE_NOT_VISIBLE: "the model cannot make the face out",
     Reject.GENERATION_FAILED: "the engine gave no answer",
+    Reject.UNKNOWN_LABEL: "the label is none of the eight expressions",
+    Reject.UNDECIDED: "no label has more than half of the votes",
+    Reject.MISSING_FILE: "the picture is not there",
+    Reject.MALFORMED_ROW: "the row cannot be read",
+    Reject.MALFORMED_BOX: "the box is missing, or none",
+    Reject.MALFORMED_UNITS: "the action units are no numbers from 0 to 1",
+    Reject.MALFORMED_PIXELS: "the pixels are no square of numbers from 0 to 255",
 }
 """What each reject_reason means."""
 
