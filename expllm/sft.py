@@ -16,7 +16,7 @@ HINTS_FALSE_RATE = 0.15
 IGNORED = -100
 """The target of tokens that do not count towards the loss."""
 SEEN_WEIGHT = 4.0
-"""How much a token that says what is seen counts towards the loss: those of Key Observations and of the label.
+"""How much a token that says what is seen counts towards the loss: one of Key Observations or of the label.
 The rest of a text follows from these, or is a choice among wordings that nothing on the face decides."""
 _SEEN = (cot.KEY_OBSERVATIONS, cot.EXPRESSION)
 

