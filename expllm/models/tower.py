@@ -88,7 +88,7 @@ class FaceTower(PreTrainedModel):
         return tokens, self.readers(tokens), shown[:, :1] * self._vote(by_photographs)
 
     def _vote(self, places: Tensor) -> Tensor:
-        """Log-probabilities by face-api's last layer, times `vote`; for contempt, unknown to it, those of chance."""
+        """Log-probabilities by face-api's last layer, times `vote`; for contempt chance alone."""
         known = self.voter(places.mean((2, 3))).float().log_softmax(dim=1).clamp(min=_LEAST_VOTE)
         votes = known.new_full((len(known), len(EXPRESSIONS)), -math.log(len(face_api.ORDER)))
         votes[:, [EXPRESSIONS.index(expression) for expression in face_api.ORDER]] = known
