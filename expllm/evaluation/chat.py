@@ -1,6 +1,7 @@
 """Messages -> an OpenAI-compatible endpoint's answer: one HTTP request, tried again while that can help."""
 
 import json
+import math
 import random
 import threading
 import time
@@ -113,16 +114,14 @@ class Chat:
 def retry_after_s(headers: "Message[str, str]") -> float | None:
     """The seconds that an answer asks to wait: a number, or a date; None where it asks nothing."""
     text = headers.get("Retry-After", "").strip()
-    if not text:
-        return None
     try:
-        return max(0.0, float(text))
+        seconds = float(text)
     except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
-        return None
+        try:
+            seconds = parsedate_to_datetime(text).timestamp() - time.time()
+        except ValueError:
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def _reason(error: HTTPError) -> str:

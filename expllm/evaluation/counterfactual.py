@@ -22,7 +22,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Counterfactual:
-    """Shares over pairs; a text that is missing or cannot be read names nothing."""
+    """Shares over pairs; a text that is missing or cannot be read is never right."""
 
     pairs: int
     unanswered: int
@@ -51,10 +51,11 @@ def measure(
     people = [pair.present.person or str(place) for place, pair in enumerate(pairs)]
     present = [names(shown.key_observations, pair.number) for pair, (_, shown) in asked]
     absent = [names(hidden.key_observations, pair.number) for pair, (hidden, _) in asked]
-    faithful = [there and not gone for there, gone in zip(present, absent, strict=True)]
+    answered = [None not in (hidden.key_observations, shown.key_observations) for hidden, shown in said]
+    faithful = [all(one) for one in zip(answered, present, [not name for name in absent], strict=True)]
     return Counterfactual(
         pairs=len(pairs),
-        unanswered=sum(None in (a.key_observations, b.key_observations) for a, b in said),
+        unanswered=answered.count(False),
         faithfulness=share(faithful, people, resampling),
         named_where_present=share(present, people, resampling),
         named_where_absent=share(absent, people, resampling),

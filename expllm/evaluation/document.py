@@ -120,7 +120,9 @@ def comparison(
 
 def short(value: float | None) -> str:
     """A share of 1 as .xxx, and a dash where there is none."""
-    return "–" if value is None else f"{value:.3f}".replace("0.", ".", 1)
+    if value is None:
+        return "–"
+    return ("-" if value < 0 else "") + f"{abs(value):.3f}".removeprefix("0")
 
 
 def summary(found: dict[str, Any]) -> str:
@@ -147,7 +149,7 @@ def _line(ours: str, theirs: str, gap: Figure) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{'+' if value >= 0 else '-'}{short(abs(value))}"
+    return f"{'+' if value >= 0 else ''}{short(value)}"
 
 
 def _columns(shown: Sequence[Shown], said: Sequence[Said], temperature: float) -> Columns:

@@ -127,7 +127,7 @@ class EndpointAnswerer:
             replies = list(threads.map(self._contained, questions))
         if self._breaker.is_open and not was_open:
             lost = sum(isinstance(reply, Reject) for reply in replies)
-            self._tell(f"the endpoint gives no answers any more: {lost} of {len(replies)} have none")
+            self._tell(f"the endpoint gives no answers any more: {lost} questions have none")
         return replies
 
     def _contained(self, question: Question) -> Reply | Reject:

@@ -36,8 +36,9 @@ def whisker(figure: Mapping[str, Any], low: float = 0.0, high: float = 1.0) -> W
         return None
 
     def place(value: float | None) -> float:
-        inside: float = min(max(figure["value"] if value is None else value, low), high)
-        return 100 * (inside - low) / (high - low)
+        inside = min(max(figure["value"] if value is None else value, low), high)
+        share: float = 100 * (inside - low) / (high - low)
+        return share
 
     start, end = place(figure["low"]), place(figure["high"])
     return Whisker(place(figure["value"]), start, end - start)

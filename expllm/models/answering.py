@@ -22,7 +22,11 @@ _LABEL_FIRST = f"**{cot.EXPRESSION}:**"
 
 
 class EngineAnswerer:
-    """Answers by a checkpoint; use it as a context, at the end of which the engine's processes end."""
+    """Answers by a checkpoint; use it as a context, at the end of which the engine's processes end.
+
+    Raises:
+        RunError: the engine does not start.
+    """
 
     continues = True
     can_put_label_first = True
@@ -30,7 +34,10 @@ class EngineAnswerer:
     def __init__(self, checkpoint: Checkpoint, **overrides: Any) -> None:
         self.temperature = checkpoint.temperature
         self._loop = asyncio.Runner()
-        self._engine: Engine = self._loop.run(_started(checkpoint, overrides))
+        try:
+            self._engine: Engine = self._loop.run(_started(checkpoint, overrides))
+        except RuntimeError as error:
+            raise RunError(f"the engine did not start: {str(error).splitlines()[0]}") from error
 
     def answer(self, questions: Sequence[Question]) -> list[Reply | Reject]:
         """Ask all at once; the engine batches them as they come.
