@@ -1,9 +1,5 @@
 """Writes pairs of pictures that differ in one facial movement, and pairs.parquet, the truth about them."""
 
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,10 +9,9 @@ from PIL import Image
 from typer import Option
 
 from expllm.cli import run_command
-from expllm.errors import CallerError, RunError
 from expllm.rendering import pairs
 from expllm.tables import PAIRS
-from jobs.faces import JPEG_QUALITY
+from jobs.faces import JPEG_QUALITY, begun, in_processes
 
 TABLE = "pairs.parquet"
 
@@ -29,28 +24,12 @@ def main(
     processes: Annotated[int, Option(min=1, help="Pairs rendered at a time.")] = 1,
 ) -> None:
     """Render COUNT pairs: pair i shows person seed + i without and with one movement."""
-    unfinished = out / f".{TABLE}"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        unfinished.touch()
-    except OSError as error:
-        raise CallerError(f"cannot write to {out} ({error.strerror}); name another folder") from error
+    unfinished = begun(out, TABLE)
     tasks = [(out, seed + index, index, size_px) for index in range(count)]
-    rows = [row for pair in _rendered(tasks, processes) for row in pair]
+    rows = [row for pair in in_processes(_pair, tasks, processes) for row in pair]
     pq.write_table(pa.Table.from_pylist(rows, schema=PAIRS), unfinished)
     unfinished.replace(out / TABLE)
     print(f"{count} pairs in {out / TABLE}")
-
-
-def _rendered(tasks: list[tuple[Path, int, int, int]], processes: int) -> Iterator[list[dict[str, Any]]]:
-    if processes == 1:
-        yield from map(_pair, tasks)
-        return
-    try:
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-            yield from pool.map(_pair, tasks, chunksize=4)
-    except BrokenProcessPool as error:
-        raise RunError("a rendering process died, perhaps for want of memory; use fewer processes") from error
 
 
 def _pair(task: tuple[Path, int, int, int]) -> list[dict[str, Any]]:

@@ -50,50 +50,34 @@ def document(
     about: Evaluated, shown: Sequence[Shown], pairs: Sequence[ShownPair], asked: Asked
 ) -> dict[str, Any]:
     """Measure everything; a figure is an object of value, low, high (95 %) and count, null where unknown."""
-    people = people_of(shown)
-    with_hints = columns_of(shown, asked, hints=True)
-    without = columns_of(shown, asked, hints=False)
-    main, said = (with_hints, asked.with_hints) if about.hints else (without, asked.without_hints)
+    people, drawn = people_of(shown), about.resampling
     faces = [one.face for one in shown]
-    conditions = [estimates(one, people, about.resampling) for one in (with_hints, without)]
-    headline = conditions[0] if about.hints else conditions[1]
-    pictured = [
-        counterfactual.measure([one.pair for one in pairs], two, about.resampling)
-        for two in (asked.pairs, asked.pairs_hints)
-    ]
-    chain = _chain(asked.chains, people, about.resampling)
-    found = {
-        **{name: headline[name] for name in HEADLINE},
-        "counterfactual_faithfulness": pictured[0].faithfulness,
-        "counterfactual_faithfulness_hints": pictured[1].faithfulness,
-        "chain_followed": chain["followed"],
+    both = {hints: columns_of(shown, asked, hints=hints) for hints in (True, False)}
+    figures = {hints: estimates(columns, people, drawn) for hints, columns in both.items()}
+    pictured = {
+        hints: counterfactual.measure([one.pair for one in pairs], said, drawn)
+        for hints, said in ((True, asked.pairs_hints), (False, asked.pairs))
     }
+    chain = _chain(asked.chains, people, drawn)
+    main, headline = both[about.hints], figures[about.hints]
     return {
         "model": about.model,
         "data": about.data,
         "faces": len(shown),
         "hints": about.hints,
-        **{name: figure.value for name, figure in found.items()},
-        "intervals": {name: [figure.low, figure.high] for name, figure in found.items()},
+        **_first(headline, pictured, chain),
         "au_compared_with": "true" if any(face.action_units for face in faces) else "measured",
         "rejected": about.rejected,
-        "without_label": dict(Counter(one.reason for one in said if one.reason)),
-        "with_hints": _plain(conditions[0]),
-        "without_hints": _plain(conditions[1]),
-        "classes": by_class(main.confusion()),
-        "confusion": {"expressions": list(map(str, EXPRESSIONS)), "counts": main.confusion().tolist()},
-        "calibration": _calibration(main, said, people, asked.temperature),
-        "micro": _sliced(slices.micro(faces, main, people, about.resampling)),
-        "groups": {
-            name: _sliced(found)
-            for name, found in slices.subgroups(faces, main, people, about.resampling).items()
-        },
-        "orders": _orders(shown, asked, main, headline, about.resampling),
-        "counterfactual": asdict(pictured[0]),
-        "counterfactual_hints": asdict(pictured[1]),
+        "with_hints": _plain(figures[True]),
+        "without_hints": _plain(figures[False]),
+        **_labels(faces, main, people, drawn),
+        **_scores(main, asked.with_hints if about.hints else asked.without_hints, people, asked.temperature),
+        "orders": _orders(shown, asked, main, headline, drawn),
+        "counterfactual": asdict(pictured[False]),
+        "counterfactual_hints": asdict(pictured[True]),
         "chain": _plain(chain),
         "notes": _notes(asked, faces),
-        "bootstrap": asdict(about.resampling),
+        "bootstrap": asdict(drawn),
     }
 
 
@@ -157,17 +141,55 @@ def _columns(shown: Sequence[Shown], said: Sequence[Said], temperature: float) -
     return columns(faces, said, measured, temperature=temperature)
 
 
-def _calibration(
+def _first(
+    headline: dict[str, Figure],
+    pictured: dict[bool, counterfactual.Counterfactual],
+    chain: dict[str, Figure],
+) -> dict[str, Any]:
+    """The figures that stand at the top, by themselves, and their intervals."""
+    found = {
+        **{name: headline[name] for name in HEADLINE},
+        "counterfactual_faithfulness": pictured[False].faithfulness,
+        "counterfactual_faithfulness_hints": pictured[True].faithfulness,
+        "chain_followed": chain["followed"],
+    }
+    intervals = {name: [figure.low, figure.high] for name, figure in found.items()}
+    return {**{name: figure.value for name, figure in found.items()}, "intervals": intervals}
+
+
+def _labels(
+    faces: Sequence[LabelledFace], main: Columns, people: Sequence[Hashable], drawn: Resampling
+) -> dict[str, Any]:
+    """The labels by what is true of the faces."""
+    counts = main.confusion()
+    groups = slices.subgroups(faces, main, people, drawn)
+    return {
+        "classes": by_class(counts),
+        "confusion": {"expressions": list(map(str, EXPRESSIONS)), "counts": counts.tolist()},
+        "micro": _sliced(slices.micro(faces, main, people, drawn)),
+        "groups": {name: _sliced(found) for name, found in groups.items()},
+    }
+
+
+def _scores(
     main: Columns, said: Sequence[Said], people: Sequence[Hashable], temperature: float
 ) -> dict[str, Any]:
-    """Where the model tells all eight scores of a face, also what a temperature fitted here would give."""
+    """Why faces have no label, and how sure the model is of the others.
+
+    Where it tells all eight scores of a face, also what a temperature fitted on these data would give.
+    """
     known = [place for place, one in enumerate(said) if one.expression and len(one.label_logprobs) == 8]
     logprobs = np.array([[said[place].label_logprobs[e] for e in EXPRESSIONS] for place in known])
     own = [people[place] for place in known]
     return {
-        "temperature": temperature,
-        "refitted": refitted_error(logprobs, main.true[known], main.predicted[known], own) if known else None,
-        "bins": reliability(main),
+        "without_label": dict(Counter(one.reason for one in said if one.reason)),
+        "calibration": {
+            "temperature": temperature,
+            "refitted": refitted_error(logprobs, main.true[known], main.predicted[known], own)
+            if known
+            else None,
+            "bins": reliability(main),
+        },
     }
 
 

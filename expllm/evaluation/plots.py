@@ -46,8 +46,8 @@ def whisker(figure: Mapping[str, Any], low: float = 0.0, high: float = 1.0) -> W
 
 def span(figures: Sequence[Mapping[str, Any]]) -> float:
     """The distance from 0 within which all differences and their intervals lie, at least .05."""
-    ends = [abs(figure[end]) for figure in figures for end in ("low", "high") if figure[end] is not None]
-    return max([0.05, *ends])
+    ends: list[float] = [f[end] for f in figures for end in ("low", "high") if f[end] is not None]
+    return max([0.05, *map(abs, ends)])
 
 
 def x_at(share: float) -> float:
