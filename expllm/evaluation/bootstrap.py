@@ -66,9 +66,8 @@ def estimates(
     """Each figure of the columns with its interval."""
     wanted = {name: FIGURES[name] for name in names}
     drawn = [_all(wanted, columns.take(places)) for places in resampling.draws(people)]
-    count = len(columns.true)
     return {
-        name: Figure(figure(columns), *interval(one[name] for one in drawn), count)
+        name: Figure(figure(columns), *interval(one[name] for one in drawn), _count(columns, name))
         for name, figure in wanted.items()
     }
 
@@ -96,6 +95,11 @@ def share(values: Sequence[float | None], people: Sequence[Hashable], resampling
     numbers = np.array([float(value) for value, _ in known])
     means = (float(numbers[places].mean()) for places in resampling.draws([person for _, person in known]))
     return Figure(float(numbers.mean()), *interval(means), len(known))
+
+
+def _count(columns: Columns, name: str) -> int:
+    values = columns.values.get(name)
+    return len(columns.true) if values is None else int(np.count_nonzero(~np.isnan(values)))
 
 
 def _all(
