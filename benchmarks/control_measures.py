@@ -4,11 +4,12 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.measures import mean
 from benchmarks.pictures import Picture
 from expllm import cot
 from expllm.cot import ChainOfThought
 from expllm.errors import Reject
+from expllm.evaluation import texts
+from expllm.evaluation.texts import mean
 from expllm.facs import ACTION_UNITS, COLUMNS, NAMED_FROM, Intensities, movements
 from expllm.labels import Answer
 
@@ -126,7 +127,7 @@ def other_face(shown: Sequence[Picture], index: int) -> int:
 
 def names(text: ChainOfThought, number: int) -> bool:
     """Whether Key Observations names an action unit."""
-    return any(observation.number == number for observation in _named(text))
+    return texts.names(text.key_observations, number)
 
 
 def _named(text: ChainOfThought) -> tuple[cot.Observation, ...]:

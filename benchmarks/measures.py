@@ -1,32 +1,20 @@
 """What models say of pictures, beside what is true of them, into the figures of the quality benchmark."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from benchmarks.pictures import Picture
 from expllm import cot, metrics
-from expllm.cot import Observation
+from expllm.evaluation.answers import Said
+from expllm.evaluation.texts import associations_correct, mean, naming
 from expllm.expressions import Expression
-from expllm.facs import Side, associated
 
 FAINT_BELOW = 0.3
 """An expression is faint where its strongest true movement, parted lips aside, is weaker than this."""
 _LIPS_PART = "au25"
 """The least drop of the jaw parts the lips: a faint surprise has it strongly."""
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a model says of one picture; None where it says nothing about it."""
-
-    expression: Expression | None = None
-    confidence: float | None = None
-    key_observations: str | None = None
-    parsed: bool | None = None
-    """Whether its text follows the grammar; None where it writes no text, or was shown no face."""
-    generated_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -90,33 +78,15 @@ def is_faint(picture: Picture) -> bool:
     return max((v for v in others if v is not None), default=0.0) < FAINT_BELOW
 
 
-def associations_correct(named: Iterable[Observation]) -> float | None:
-    """Share of the associations a text gives that stand in facs' table; None where it gives none."""
-    given = [(o, expression) for o in named for expression in o.associated]
-    if not given:
-        return None
-    return sum(expression in _table(o) for o, expression in given) / len(given)
-
-
-def _table(observation: Observation) -> tuple[Expression, ...]:
-    # Which side it is does not matter to the table, only that it is one.
-    return associated(observation.number, observation.side or Side.LEFT)
-
-
 def _texts(pairs: Pairs) -> dict[str, float | None]:
     """The figures of the texts; those against true movements only where these are known."""
-    texts = [
-        (picture.action_units, cot.observations(said.key_observations))
-        for picture, said in pairs
-        if said.key_observations is not None
-    ]
-    known = [(named, true) for true, named in texts if true is not None]
-    agreements = [cot.agreement(named, true) for named, true in known]
+    named = [naming(said.key_observations, picture.action_units) for picture, said in pairs]
+    texts = [said.key_observations for _, said in pairs if said.key_observations is not None]
     return {
-        "movements_precision": mean(agreement.precision for agreement in agreements),
-        "movements_recall": mean(agreement.recall for agreement in agreements),
-        "strength_within_a_band": mean(cot.strength_agreement(named, true) for named, true in known),
-        "associations_correct": mean(associations_correct(named) for _, named in texts),
+        "movements_precision": mean(one.precision for one in named),
+        "movements_recall": mean(one.recall for one in named),
+        "strength_within_a_band": mean(one.strength_within_a_band for one in named),
+        "associations_correct": mean(associations_correct(cot.observations(text)) for text in texts),
     }
 
 
@@ -132,9 +102,3 @@ def _calibration_error(pairs: Pairs) -> float | None:
     sure = [(picture, said) for picture, said in pairs if said.confidence is not None]
     confidences = np.array([said.confidence for _, said in sure], dtype=float)
     return metrics.calibration_error(confidences, [p.expression is said.expression for p, said in sure])
-
-
-def mean(values: Iterable[float | None]) -> float | None:
-    """The mean of what is known; None where nothing is."""
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None

@@ -18,9 +18,9 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.detection import Seen
-from benchmarks.measures import Said
 from expllm import cot, writer
 from expllm.errors import CallerError, Reject
+from expllm.evaluation.answers import Said
 from expllm.expressions import EXPRESSIONS, Expression
 from expllm.models import face_api
 from expllm.models.preprocessing import Preprocessing

@@ -17,12 +17,13 @@ from rich.table import Table
 from typer import Option
 
 from benchmarks import detection, peers, pictures
-from benchmarks.measures import FAINT_BELOW, Quality, Said, measure
+from benchmarks.measures import FAINT_BELOW, Quality, measure
 from benchmarks.peers import Peer
 from benchmarks.pictures import Half, Picture
 from expllm.cli import run_command
 from expllm.config import LabelConfig
 from expllm.errors import CallerError
+from expllm.evaluation.answers import Said
 from expllm.expressions import EXPRESSIONS, Expression
 from expllm.faces import area
 

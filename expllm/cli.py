@@ -16,6 +16,7 @@ COMMANDS: dict[str, str] = {
     "report": "Write OUTPUT's report as one HTML file.",
     "faces": "Render faces whose action units are known exactly.",
     "train": "Fine-tune a model on Ray Train as CONFIG says.",
+    "evaluate": "Measure MODEL on the labelled faces of DATA: its labels, its texts, and whether they hold.",
     "serve": "Answer POST /v1/expressions over HTTP.",
 }
 """Command -> what it does. Each is the function `main` of the module of the same name in `jobs`."""

@@ -100,6 +100,24 @@ class ServiceConfig(EngineConfig):
     """Keys that clients may use, one a line; beside those of EXPLLM_API_KEYS."""
 
 
+class EvaluateConfig(EngineConfig):
+    """How `expllm evaluate` judges a model; `hints` says of which texts the first figures are."""
+
+    limit: int | None = Field(None, ge=1)
+    """Most faces to ask about, drawn by `seed`."""
+    pairs: int = Field(200, ge=0)
+    """Pairs of rendered pictures that differ in one movement."""
+    pairs_seed: int = Field(900_000, ge=0)
+    """The first person of the pairs; those in training have lower numbers."""
+    changed_chains: int = Field(200, ge=0)
+    """Most faces whose Key Observations are changed, to see whether the label follows."""
+    bootstrap_rounds: int = Field(1000, ge=1)
+    """Resamples that each interval is of."""
+    seed: int = Field(0, ge=0)
+    endpoint_form: bool = True
+    """Whether an endpoint's model is told the form of answers; one trained on it need not be."""
+
+
 class TrainConfig(Config):
     """How `expllm train` fine-tunes a model on prepared faces."""
 

@@ -25,7 +25,11 @@ def confusion(
 
 def accuracy(true: Sequence[Expression], predicted: Sequence[Expression | None]) -> float | None:
     """Share of the faces whose prediction is right; None without faces."""
-    counts = confusion(true, predicted)
+    return accuracy_of(confusion(true, predicted))
+
+
+def accuracy_of(counts: Int[np.ndarray, "true predicted"]) -> float | None:
+    """`accuracy` of what `confusion` counts."""
     return float(np.trace(counts) / counts.sum()) if counts.sum() else None
 
 
@@ -33,20 +37,33 @@ def recalls(
     true: Sequence[Expression], predicted: Sequence[Expression | None]
 ) -> dict[Expression, float | None]:
     """Share of each expression's faces that are predicted as such; None for an expression without faces."""
-    counts = confusion(true, predicted)
+    return recalls_of(confusion(true, predicted))
+
+
+def recalls_of(counts: Int[np.ndarray, "true predicted"]) -> dict[Expression, float | None]:
+    """`recalls` of what `confusion` counts."""
     totals = counts.sum(axis=1)
     return {e: float(counts[i, i] / totals[i]) if totals[i] else None for e, i in _INDEX.items()}
 
 
 def balanced_accuracy(true: Sequence[Expression], predicted: Sequence[Expression | None]) -> float | None:
     """Mean recall over the expressions that have faces; None without faces."""
-    known = [recall for recall in recalls(true, predicted).values() if recall is not None]
+    return balanced_accuracy_of(confusion(true, predicted))
+
+
+def balanced_accuracy_of(counts: Int[np.ndarray, "true predicted"]) -> float | None:
+    """`balanced_accuracy` of what `confusion` counts."""
+    known = [recall for recall in recalls_of(counts).values() if recall is not None]
     return float(np.mean(known)) if known else None
 
 
 def macro_f1(true: Sequence[Expression], predicted: Sequence[Expression | None]) -> float | None:
     """Mean F1 over the expressions that are true or predicted for some face; None without faces."""
-    counts = confusion(true, predicted)
+    return macro_f1_of(confusion(true, predicted))
+
+
+def macro_f1_of(counts: Int[np.ndarray, "true predicted"]) -> float | None:
+    """`macro_f1` of what `confusion` counts."""
     hits = np.diagonal(counts)
     sizes = counts.sum(axis=1) + counts.sum(axis=0)[:-1]
     seen = sizes > 0

@@ -15,13 +15,14 @@ MAX_ANSWER_TOKENS = 160
 """An answer this long is taken as cut off; whole chains of thought stay well below."""
 
 _START = f"<|im_start|>user\n{IMAGE}\n"
-_EXPLAIN = f"Explain the expression.{END}\n<|im_start|>assistant\n"
-_ASK_LABEL = f"Name the expression.{END}\n<|im_start|>assistant\n**{cot.EXPRESSION}:**"
+_ANSWER = f"{END}\n<|im_start|>assistant\n"
+_EXPLAIN = "Explain the expression."
+_ASK_LABEL = "Name the expression."
 
 
 def explain(hints: Intensities | None) -> str:
     """Ask for a chain of thought; `hints` are the movements measured on the face, None to give none."""
-    return _START + _hints(hints) + _EXPLAIN
+    return _START + words(hints) + _ANSWER
 
 
 def ask_label(hints: Intensities | None) -> str:
@@ -29,7 +30,12 @@ def ask_label(hints: Intensities | None) -> str:
 
     It shares with `explain` everything up to the question.
     """
-    return _START + _hints(hints) + _ASK_LABEL
+    return _START + words(hints, label_only=True) + _ANSWER + f"**{cot.EXPRESSION}:**"
+
+
+def words(hints: Intensities | None, *, label_only: bool = False) -> str:
+    """What is asked beside the picture, as a chat that frames its turns itself sends it."""
+    return _hints(hints) + (_ASK_LABEL if label_only else _EXPLAIN)
 
 
 def label_words() -> dict[Expression, str]:

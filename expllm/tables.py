@@ -57,6 +57,9 @@ FACES = pa.schema(
 )
 """The truth about rendered faces: one row a face; `peak` is the largest intensity aimed at."""
 
+PAIRS = pa.schema([*FACES, ("pair", pa.int32()), ("number", pa.int16()), ("is_present", pa.bool_())])
+"""Rendered faces that differ in one action unit, whose number is told: two rows a pair, without and with."""
+
 LABELS = pa.schema(
     [
         ("photo_uri", pa.string()),

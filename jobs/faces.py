@@ -1,6 +1,6 @@
 """Writes pictures of rendered people and faces.parquet, the truth about every face in them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain
@@ -44,12 +44,12 @@ def main(
 ) -> None:
     """Render COUNT faces: picture i shows person seed + i // 8 with expression i % 8."""
     _check_peaks(peaks)
-    unfinished = _begun(out)
+    unfinished = begun(out, _TABLE_NAME)
     chunks = [
         (out, seed, range(start, min(start + _CHUNK, count)), size_px, peaks)
         for start in range(0, count, _CHUNK)
     ]
-    rows = list(chain.from_iterable(_shown(_rendered(chunks, processes), count)))
+    rows = list(chain.from_iterable(_shown(in_processes(_chunk, chunks, processes), count)))
     pq.write_table(pa.Table.from_pylist(rows, schema=FACES), unfinished)
     unfinished.replace(out / _TABLE_NAME)
     print(f"{len(rows)} faces in {out / _TABLE_NAME}")
@@ -60,9 +60,9 @@ def _check_peaks(peaks: tuple[float, float] | None) -> None:
         raise CallerError("--peaks takes two numbers above 0 and up to 1, the smaller one first")
 
 
-def _begun(out: Path) -> Path:
+def begun(out: Path, table: str) -> Path:
     """Make the folder, and in it the file of the coming table: who cannot write learns it before the work."""
-    unfinished = out / f".{_TABLE_NAME}"
+    unfinished = out / f".{table}"
     try:
         out.mkdir(parents=True, exist_ok=True)
         unfinished.touch()
@@ -72,13 +72,16 @@ def _begun(out: Path) -> Path:
     return unfinished
 
 
-def _rendered(chunks: list[tuple[Any, ...]], processes: int) -> Iterator[list[dict[str, Any]]]:
+def in_processes(
+    work: Callable[[Any], list[dict[str, Any]]], tasks: Sequence[Any], processes: int
+) -> Iterator[list[dict[str, Any]]]:
+    """Do one task after another, in order, in this process or in several; the rows of each."""
     if processes == 1:
-        yield from map(_chunk, chunks)
+        yield from map(work, tasks)
         return
     try:
         with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-            yield from pool.map(_chunk, chunks)
+            yield from pool.map(work, tasks)
     except BrokenProcessPool as error:
         raise RunError("a rendering process died, perhaps for want of memory; use fewer processes") from error
 

@@ -10,6 +10,7 @@ import torch
 from jinja2 import Template
 from transformers import PreTrainedTokenizerFast
 
+from expllm.evaluation.calibration import fit_temperature
 from expllm.models import assembly, base, calibration, encoder_training
 from expllm.models.checkpoint import ACTION_UNITS
 from expllm.models.dataset import FaceSet
@@ -130,7 +131,7 @@ def _calibrate(
     }
     truth = held_out.expressions
     both = np.concatenate(list(logprobs.values()))
-    temperature = calibration.fit_temperature(both, np.concatenate([truth, truth]))
+    temperature = fit_temperature(both, np.concatenate([truth, truth]))
     accuracy = {name: float((scores.argmax(axis=1) == truth).mean()) for name, scores in logprobs.items()}
     return temperature, dict(accuracy)
 

@@ -1,8 +1,8 @@
-"""Held-out faces into the temperature that makes a model's label scores honest."""
+"""Held-out faces into the label scores that a model's temperature is fitted to."""
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32
 from transformers import PreTrainedTokenizerFast
 
 from expllm import prompt
@@ -13,8 +13,6 @@ from expllm.models.dataset import FaceSet
 from expllm.models.engine import first_tokens
 from expllm.models.finetuning import Explainer, image_encoder
 from expllm.models.preprocessing import Preprocessing, to_pixels
-
-_TEMPERATURES = np.geomspace(0.25, 8, 101)
 
 
 def label_logprobs(
@@ -38,19 +36,3 @@ def label_logprobs(
             logits = explainer.next_token_logits(pixels, ids)[0].float()
         rows.append(logits.log_softmax(dim=0)[label_ids].numpy())
     return np.stack(rows)
-
-
-def fit_temperature(
-    logprobs: Float32[np.ndarray, "faces expressions"], expressions: Int64[np.ndarray, " faces"]
-) -> float:
-    """The temperature at which the eight scores give the true labels the highest likelihood."""
-    losses = [_loss(logprobs / temperature, expressions) for temperature in _TEMPERATURES]
-    return round(float(_TEMPERATURES[int(np.argmin(losses))]), 3)
-
-
-def _loss(
-    scores: Float32[np.ndarray, "faces expressions"], expressions: Int64[np.ndarray, " faces"]
-) -> float:
-    shifted = scores - scores.max(axis=1, keepdims=True)
-    normalised = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return float(-normalised[np.arange(len(expressions)), expressions].mean())

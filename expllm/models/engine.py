@@ -103,6 +103,12 @@ class Engine:
             label_logprobs=label_logprobs(label.outputs[0].logprobs[0], self._label_token_ids),
         )
 
+    async def complete(self, text: str, features: Float16[np.ndarray, "tokens width"]) -> Answer:
+        """Go on from a prompt, which may end in the first words of the answer; the label is not asked for."""
+        output = await self._generate(text, features, self._explain)
+        answer = output.outputs[0]
+        return Answer(answer.text, len(output.prompt_token_ids), len(answer.token_ids), {})
+
     async def _generate(self, text: str, features: np.ndarray, sampling: Any) -> Any:
         request = {"prompt": text, "multi_modal_data": {"image": features[None]}}
         async for output in self._engine.generate(request, sampling, request_id=uuid.uuid4().hex):

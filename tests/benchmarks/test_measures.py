@@ -2,9 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.measures import FAINT_BELOW, Said, associations_correct, is_faint, measure
+from benchmarks.measures import FAINT_BELOW, is_faint, measure
 from benchmarks.pictures import Picture
 from expllm import cot
+from expllm.evaluation.answers import Said
+from expllm.evaluation.texts import associations_correct
 from expllm.expressions import Expression
 from expllm.facs import COLUMNS
 

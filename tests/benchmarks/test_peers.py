@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from benchmarks.detection import Seen
-from benchmarks.measures import Said
 from benchmarks.peers import ByClassifier, ByRule, FaceApi, Fer, letterboxed
 from expllm.errors import CallerError
+from expllm.evaluation.answers import Said
 from expllm.expressions import EXPRESSIONS, Expression
 from expllm.facs import COLUMNS, Intensities
 from expllm.unit_reader import EVIDENCE

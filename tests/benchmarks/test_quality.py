@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks.measures import Said, measure
+from benchmarks.measures import measure
 from benchmarks.pictures import Picture
 from benchmarks.quality import as_table, of_rows, share
+from expllm.evaluation.answers import Said
 from expllm.expressions import Expression
 
 HAPPINESS, FEAR = Expression.HAPPINESS, Expression.FEAR

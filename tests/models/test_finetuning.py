@@ -8,10 +8,10 @@ import torch
 from transformers import AutoTokenizer
 
 from expllm import prompt, sft
+from expllm.evaluation.calibration import fit_temperature
 from expllm.facs import COLUMNS
 from expllm.models import assembly
 from expllm.models.architecture import ExpllmForConditionalGeneration
-from expllm.models.calibration import fit_temperature
 from expllm.models.dataset import POINTS, FaceSet
 from expllm.models.finetuning import Explainer, ExplainTask, group_by_length, image_encoder, lora_config
 
