@@ -9,14 +9,16 @@ from expllm.facs import COLUMNS, Intensities, movements
 
 IMAGE = "<image>"
 """Stands once in every prompt, where the face's features go."""
+BEGIN = "<|im_start|>"
+"""Begins every turn."""
 END = "<|im_end|>"
 """Ends every turn, so also the answer."""
 MAX_ANSWER_TOKENS = 160
 """An answer this long is taken as cut off; whole chains of thought stay well below."""
 
-_START = f"<|im_start|>user\n{IMAGE}\n"
-_EXPLAIN = f"Explain the expression.{END}\n<|im_start|>assistant\n"
-_ASK_LABEL = f"Name the expression.{END}\n<|im_start|>assistant\n**{cot.EXPRESSION}:**"
+_START = f"{BEGIN}user\n{IMAGE}\n"
+_EXPLAIN = f"Explain the expression.{END}\n{BEGIN}assistant\n"
+_ASK_LABEL = f"Name the expression.{END}\n{BEGIN}assistant\n**{cot.EXPRESSION}:**"
 
 
 def explain(hints: Intensities | None) -> str:
