@@ -19,7 +19,7 @@ COMMANDS: dict[str, str] = {
     "import-checkpoint": "Turn the published ExpLLM checkpoint into a folder that --model takes.",
     "serve": "Answer POST /v1/expressions over HTTP.",
 }
-"""Command -> what it does. Each is the function `main` of the module in `jobs` that has its name, with _ for -."""
+"""Command -> what it does. Each is the function `main` of the module of that name in `jobs`, with _ for -."""
 
 
 _INTERRUPTED = 130

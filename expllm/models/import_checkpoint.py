@@ -1,4 +1,4 @@
-"""The published ExpLLM checkpoint into a folder of ours: adapters merged, tower and names as Transformers'."""
+"""The published ExpLLM checkpoint into a folder of ours: adapters merged, names as Transformers has them."""
 
 import math
 import shutil
@@ -39,8 +39,9 @@ NOTE = (
     "Imported. It was trained with another prompt than this project's: a system line, `Image:` and the "
     "picture's tokens, then TASK, USER and ASSISTANT, the label asked for by a question of its own. Its "
     "answers need not follow this project's grammar, and those that do not are rejected; its temperature is "
-    "not fitted. `expllm evaluate` tells how well it does here; training it makes it know the prompt. How "
-    "wide it was shown faces is not published: crops are 1.2 times the face's box."
+    "not fitted. `expllm evaluate` tells how well it does here. How much around a face it was shown is not "
+    "published: crops are 1.2 times the face's box. Its licences are those of its parts: Llama 2's for "
+    "Vicuna, Apache-2.0 for DINOv2, and the authors' own for what they trained."
 )
 
 
@@ -140,7 +141,7 @@ def _tokenizer_folder(source: Path, language_model: Path | None) -> Path:
         if folder is not None and any((folder / name).is_file() for name in FILES):
             return folder
     raise CallerError(
-        f"{source}: holds no tokenizer ({' or '.join(FILES)}); name the folder of Vicuna with --language-model"
+        f"{source}: holds no tokenizer ({' or '.join(FILES)}); name Vicuna's folder with --language-model"
     )
 
 
@@ -154,7 +155,8 @@ def _tower(stored: Stored, published: PublishedConfig) -> Dinov2Config:
     is_whole = width % HEAD_WIDTH == 0 == mlp.shape[0] % width and patch_px <= published.crop_size
     if not is_whole or len(patches.shape) != 4:
         raise CallerError(
-            f"{patches.file}: {needed[0]} is {_by(patches.shape)}, {needed[1]} {_by(mlp.shape)}: no DINOv2 tower"
+            f"{patches.file}: holds no DINOv2 tower: {needed[0]} is {_by(patches.shape)}, "
+            f"{needed[1]} {_by(mlp.shape)}"
         )
     depth = sum(name.startswith(f"{_TOWER}blocks.") and name.endswith(".mlp.fc1.weight") for name in stored)
     return tower(width, depth, patch_px, published.crop_size, mlp.shape[0] // width)

@@ -16,6 +16,30 @@ ADAPTED = ("q_proj", "v_proj")
 HEAD_WIDTH = 64
 """Of every DINOv2 tower; the published files do not say it."""
 POSITIONS = "vision_model.pos_embed"
+_LLAMA_FIELDS = (
+    "vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads "
+    "max_position_embeddings rms_norm_eps rope_theta tie_word_embeddings"
+).split()
+_TOWER = r"model\.vision_tower\."
+_BLOCK = _TOWER + r"encoder\.layer\.(\d+)\."
+_RENAMED = (
+    (r"model\.language_model\.", "model."),
+    (r"model\.multi_modal_projector\.linear_1\.", "mm_projector.0."),
+    (r"model\.multi_modal_projector\.linear_2\.", "mm_projector.2."),
+    (_BLOCK + r"attention\.o_proj\.", r"vision_model.blocks.\1.attn.proj."),
+    (_BLOCK + r"layer_scale(\d)\.lambda1", r"vision_model.blocks.\1.ls\2.gamma"),
+    (_BLOCK, r"vision_model.blocks.\1."),
+    (_TOWER + r"embeddings\.patch_embeddings\.projection\.", "vision_model.patch_embed.proj."),
+    (_TOWER + r"embeddings\.position_embeddings", POSITIONS),
+    (_TOWER + r"embeddings\.", "vision_model."),
+    (_TOWER + r"layernorm\.", "vision_model.norm."),
+)
+_STORED = (
+    (".attention.q_proj.", ".attention.attention.query."),
+    (".attention.k_proj.", ".attention.attention.key."),
+    (".attention.v_proj.", ".attention.attention.value."),
+    (".attention.o_proj.", ".attention.output.dense."),
+)
 
 
 class PublishedConfig(BaseModel):
@@ -46,7 +70,7 @@ class PublishedConfig(BaseModel):
 
     def language_model(self) -> LlamaConfig:
         """The decoder."""
-        fields = self.model_dump(include=set(PublishedConfig.model_fields) & set(_LLAMA_FIELDS))
+        fields = self.model_dump(include=set(_LLAMA_FIELDS))
         return LlamaConfig(**fields, bos_token_id=1, eos_token_id=2, pad_token_id=0)
 
     def preprocessing(self) -> Preprocessing:
@@ -57,12 +81,6 @@ class PublishedConfig(BaseModel):
             mean=(0.48145466, 0.4578275, 0.40821073),
             std=(0.26862954, 0.26130258, 0.27577711),
         )
-
-
-_LLAMA_FIELDS = (
-    "vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads "
-    "max_position_embeddings rms_norm_eps rope_theta tie_word_embeddings"
-).split()
 
 
 def tower(
@@ -108,18 +126,17 @@ class Origin:
 
 def origin(name: str) -> Origin:
     """Where a tensor of ours comes from, by the name it has as a module's parameter."""
-    weight = name
-    for ours, theirs in _RENAMED:
-        weight = re.sub(f"^{ours}", theirs, weight)
-    fused = re.fullmatch(r"(.+\.attn\.)qkv\.(weight|bias)", weight)
+    fused = re.fullmatch(_BLOCK + r"attention\.([qkv])_proj\.(weight|bias)", name)
     if fused:
-        layer, kind = re.search(r"([qkv])_proj\.(weight|bias)$", name).groups()  # type: ignore[union-attr]
-        is_adapted = kind == "weight" and f"{layer}_proj" in ADAPTED
-        factors = (f"{fused[1]}lora_A_{layer}", f"{fused[1]}lora_B_{layer}") if is_adapted else None
-        return Origin(weight, "qkv".index(layer), factors)
-    layer = weight.removesuffix(".weight")
-    is_adapted = layer.endswith(ADAPTED)
-    return Origin(weight, None, (f"{layer}.lora_A", f"{layer}.lora_B") if is_adapted else None)
+        number, letter, kind = fused.groups()
+        layer = f"vision_model.blocks.{number}.attn"
+        is_adapted = kind == "weight" and f"{letter}_proj" in ADAPTED
+        factors = (f"{layer}.lora_A_{letter}", f"{layer}.lora_B_{letter}") if is_adapted else None
+        return Origin(f"{layer}.qkv.{kind}", "qkv".index(letter), factors)
+    for ours, theirs in _RENAMED:
+        name = re.sub(f"^{ours}", theirs, name)
+    layer = name.removesuffix(".weight")
+    return Origin(name, None, (f"{layer}.lora_A", f"{layer}.lora_B") if layer.endswith(ADAPTED) else None)
 
 
 def is_computed(name: str) -> bool:
@@ -128,30 +145,7 @@ def is_computed(name: str) -> bool:
 
 
 def stored_name(name: str) -> str:
-    """A parameter's name as Transformers writes it to disk, which it reads under no other in old versions."""
+    """A parameter's name as Transformers writes it to disk; its older versions read no other."""
     for module, stored in _STORED:
         name = name.replace(module, stored)
     return name
-
-
-_TOWER = r"model\.vision_tower\."
-_BLOCK = _TOWER + r"encoder\.layer\.(\d+)\."
-_RENAMED = (
-    (r"model\.language_model\.", "model."),
-    (r"model\.multi_modal_projector\.linear_1\.", "mm_projector.0."),
-    (r"model\.multi_modal_projector\.linear_2\.", "mm_projector.2."),
-    (_BLOCK + r"attention\.[qkv]_proj\.", r"vision_model.blocks.\1.attn.qkv."),
-    (_BLOCK + r"attention\.o_proj\.", r"vision_model.blocks.\1.attn.proj."),
-    (_BLOCK + r"layer_scale(\d)\.lambda1", r"vision_model.blocks.\1.ls\2.gamma"),
-    (_BLOCK, r"vision_model.blocks.\1."),
-    (_TOWER + r"embeddings\.patch_embeddings\.projection\.", "vision_model.patch_embed.proj."),
-    (_TOWER + r"embeddings\.position_embeddings", POSITIONS),
-    (_TOWER + r"embeddings\.", "vision_model."),
-    (_TOWER + r"layernorm\.", "vision_model.norm."),
-)
-_STORED = (
-    (".attention.q_proj.", ".attention.attention.query."),
-    (".attention.k_proj.", ".attention.attention.key."),
-    (".attention.v_proj.", ".attention.attention.value."),
-    (".attention.o_proj.", ".attention.output.dense."),
-)

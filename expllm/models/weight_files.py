@@ -61,7 +61,7 @@ def stored_tensors(path: Path) -> dict[str, StoredTensor]:
 def write_shards(
     folder: Path, planned: Sequence[PlannedTensor], dtype: torch.dtype, shard_bytes: int = 2 * 1024**3
 ) -> None:
-    """Make the tensors and write them as safetensors under Hugging Face's names, one shard in memory at a time.
+    """Make the tensors and write them as safetensors, named as Hugging Face does, one shard at a time.
 
     Raises:
         OSError, SafetensorError: a file could not be written.

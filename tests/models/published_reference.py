@@ -4,11 +4,14 @@ Written from the description of the architecture, with nothing of the package: w
 """
 
 import io
+import json
 import math
+import pickle
 from pathlib import Path
 
 import sentencepiece
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
@@ -71,7 +74,8 @@ def _tower(some) -> Tensors:
     }
     for number in range(DEPTH):
         shapes = {
-            "norm1.weight": (WIDTH,), "norm1.bias": (WIDTH,), "norm2.weight": (WIDTH,), "norm2.bias": (WIDTH,),
+            "norm1.weight": (WIDTH,), "norm1.bias": (WIDTH,),
+            "norm2.weight": (WIDTH,), "norm2.bias": (WIDTH,),
             "attn.qkv.weight": (3 * WIDTH, WIDTH), "attn.qkv.bias": (3 * WIDTH,),
             "attn.proj.weight": (WIDTH, WIDTH), "attn.proj.bias": (WIDTH,),
             "attn.lora_A_q": (RANK, WIDTH), "attn.lora_B_q": (WIDTH, RANK),
@@ -241,3 +245,20 @@ def write_tokenizer(folder: Path) -> sentencepiece.SentencePieceProcessor:
     (folder / "tokenizer.model").write_bytes(model.getvalue())
     (folder / "added_tokens.json").write_text(f'{{"<im_patch>": {VOCAB}}}')
     return sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+
+
+def save(folder: Path, weights: Tensors, *, as_pickles: bool = False) -> Path:
+    """A folder as published: config, tokenizer, weights in one file, or in torch's shards with an index."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    write_tokenizer(folder)
+    if not as_pickles:
+        whole = {name: tensor.contiguous() for name, tensor in weights.items()}
+        save_file(whole, folder / "model.safetensors")
+        return folder
+    places = {name: f"pytorch_model-0000{1 + i % 2}-of-00002.bin" for i, name in enumerate(sorted(weights))}
+    for file in set(places.values()):
+        torch.save({name: weights[name] for name, place in places.items() if place == file}, folder / file)
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": places}))
+    (folder / "training_args.bin").write_bytes(pickle.dumps(Path("left by the trainer")))
+    return folder
