@@ -111,12 +111,15 @@ def _published(source: Path) -> PublishedConfig:
             f"{list(PublishedConfig().architectures)}"
         )
     try:
-        return PublishedConfig.model_validate(fields)
+        published = PublishedConfig.model_validate(fields)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise CallerError(
             f"{source / _CONFIG}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
         ) from error
+    if published.hidden_size % published.num_attention_heads:
+        raise CallerError(f"{source / _CONFIG}: num_attention_heads does not divide hidden_size")
+    return published
 
 
 def _stored(source: Path, language_model: Path | None, vision_tower: Path | None) -> Stored:
@@ -151,15 +154,20 @@ def _tower(stored: Stored, published: PublishedConfig) -> Dinov2Config:
     if missing := [name for name in needed if name not in stored]:
         raise _lacks(missing)
     patches, mlp = (stored[name] for name in needed)
-    width, patch_px = patches.shape[0], patches.shape[-1]
-    is_whole = width % HEAD_WIDTH == 0 == mlp.shape[0] % width and patch_px <= published.crop_size
-    if not is_whole or len(patches.shape) != 4:
+    if not _fit(patches.shape, mlp.shape, published.crop_size):
         raise CallerError(
             f"{patches.file}: holds no DINOv2 tower: {needed[0]} is {_by(patches.shape)}, "
             f"{needed[1]} {_by(mlp.shape)}"
         )
     depth = sum(name.startswith(f"{_TOWER}blocks.") and name.endswith(".mlp.fc1.weight") for name in stored)
+    width, patch_px = patches.shape[0], patches.shape[-1]
     return tower(width, depth, patch_px, published.crop_size, mlp.shape[0] // width)
+
+
+def _fit(patches: tuple[int, ...], mlp: tuple[int, ...], crop_px: int) -> bool:
+    if len(patches) != 4 or len(mlp) != 2 or 0 in (*patches, *mlp):
+        return False
+    return patches[0] % HEAD_WIDTH == 0 and mlp[0] % patches[0] == 0 and patches[3] <= crop_px
 
 
 def _planned(config: ExpllmConfig, published: PublishedConfig, stored: Stored) -> list[PlannedTensor]:
@@ -170,7 +178,7 @@ def _planned(config: ExpllmConfig, published: PublishedConfig, stored: Stored) -
         }
     origins = {name: origin(name) for name in shapes}
     needed = {name for one in origins.values() for name in one.names}
-    if missing := [name for one in origins.values() for name in one.names if name not in stored]:
+    if missing := sorted(needed - stored.keys()):
         raise _lacks(missing)
     if left := sorted(stored.keys() - needed):
         raise CallerError(
@@ -237,6 +245,9 @@ def _beside(target: Path, needed_bytes: int) -> Iterator[Path]:
     partial_folder = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
         partial_folder.mkdir(parents=True)
+    except OSError as error:
+        raise CallerError(f"{target}: cannot be made ({error.strerror}); name another place") from error
+    try:
         free_bytes = shutil.disk_usage(partial_folder).free
         if free_bytes < needed_bytes:
             raise CallerError(

@@ -41,6 +41,7 @@ _LAYER = "model.layers.0.self_attn"
         ({"vision_model.blocks.1.attn.qkv.weight": torch.zeros(128, 128)}, "must be 384 x 128"),
         ({f"{_LAYER}.q_proj.lora_A": torch.zeros(8, 64)}, "lora_A is 8 x 64, and must be 4 x 64"),
         ({"vision_model.patch_embed.proj.weight": torch.zeros(96, 3, 14, 14)}, "no DINOv2 tower"),
+        ({"vision_model.patch_embed.proj.weight": torch.tensor(1.0)}, "no DINOv2 tower"),
         ({"model.layers.2.mlp.up_proj.weight": torch.zeros(1)}, r"2\.mlp\.up_proj\.weight has no place"),
         ({"extra.a": torch.zeros(1), "extra.b": torch.zeros(1)}, r"extra\.a \(and 1 more\) has no place"),
     ],
@@ -63,6 +64,7 @@ def test_tensors_that_do_not_fit_are_named(
         ({"rope_scaling": {"type": "linear", "factor": 4.0}}, "rope_scaling"),
         ({"hidden_size": "wide"}, "hidden_size"),
         ({"hidden_size": 32}, "must be 32"),
+        ({"num_attention_heads": 3}, "num_attention_heads"),
         ({"vocab_size": 300}, "tokenizer has 420 tokens, the model 300"),
     ],
 )
@@ -125,6 +127,11 @@ def test_a_broken_pickle_is_refused(source: Path) -> None:
 def test_a_base_model_that_is_not_there_is_named(source: Path) -> None:
     with pytest.raises(CallerError, match="vicuna: is not there"):
         import_checkpoint(source, source.parent / "out", language_model=source / "vicuna")
+
+
+def test_a_place_that_cannot_be_made_is_named(source: Path) -> None:
+    with pytest.raises(CallerError, match="cannot be made"):
+        import_checkpoint(source, source / "config.json" / "out")
 
 
 def test_a_folder_that_is_there_is_left_alone(source: Path, tmp_path: Path) -> None:
