@@ -105,8 +105,9 @@ def _shards(planned: Sequence[PlannedTensor], itemsize: int, shard_bytes: int) -
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    for index in sorted(path.glob(f"*{_INDEX}"), reverse=True):  # that of safetensors before that of pickles
-        return _indexed(index)
+    indexes = sorted(path.glob(f"*{_INDEX}"))  # model.safetensors comes before pytorch_model.bin
+    if indexes:
+        return _indexed(indexes[0])
     files = sorted(path.glob("*.safetensors")) or sorted(
         file for file in path.glob("*") if file.suffix in _PICKLES and file.name not in _NO_WEIGHTS
     )
@@ -131,11 +132,7 @@ def _opened(file: Path) -> Iterator[tuple[str, StoredTensor]]:
         yield from _safetensors(file)
     else:
         for name, tensor in _pickled(file).items():
-            yield name, StoredTensor(file, tuple(tensor.shape), partial(_same, tensor))
-
-
-def _same(tensor: Tensor) -> Tensor:
-    return tensor
+            yield name, StoredTensor(file, tuple(tensor.shape), tensor.detach)
 
 
 def _safetensors(file: Path) -> Iterator[tuple[str, StoredTensor]]:

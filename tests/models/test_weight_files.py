@@ -1,5 +1,6 @@
 """Weights are found whatever files they lie in, and written in shards that are found again."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,13 @@ def test_shards_are_cut_by_size_and_all_found_again(tmp_path: Path, shard_bytes:
     found = stored_tensors(tmp_path)
     assert found.keys() == TENSORS.keys()
     assert all(torch.equal(found[name].read(), tensor) for name, tensor in TENSORS.items())
+
+
+def test_of_two_indexes_that_of_safetensors_is_taken(tmp_path: Path) -> None:
+    write_shards(tmp_path, _planned(), torch.float32, shard_bytes=1)
+    places = {"weight_map": {"other": "pytorch_model-00001-of-00001.bin"}}
+    (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps(places))
+    assert stored_tensors(tmp_path).keys() == TENSORS.keys()
 
 
 def test_the_size_on_disk_is_known_beforehand(tmp_path: Path) -> None:
