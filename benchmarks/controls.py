@@ -35,7 +35,6 @@ from expllm.cli import run_command
 from expllm.config import LabelConfig
 from expllm.distributed import cluster
 from expllm.expressions import EXPRESSIONS
-from expllm.faces import CROP_PX
 from expllm.facs import Intensities
 from expllm.models.checkpoint import resolve
 from expllm.models.encoder import Encoder
@@ -83,7 +82,8 @@ def _blank(model: str) -> np.ndarray:
     """Features of a grey crop."""
     checkpoint = resolve(model)
     grey = 255 * np.mean(checkpoint.preprocessing.mean)
-    (blank,) = Encoder(checkpoint).encode(np.full((1, CROP_PX, CROP_PX, 3), grey, np.uint8))
+    encoder = Encoder(checkpoint)
+    (blank,) = encoder.encode(np.full((1, encoder.crop_px, encoder.crop_px, 3), grey, np.uint8))
     return blank
 
 

@@ -35,7 +35,8 @@ class Seen:
 
 def see(files: Iterable[Path], model: str) -> Iterator[Seen | None]:
     """Find the face of each picture and encode it as a model does; None where none is found."""
-    reader, encoder = FaceReader(_TIMEOUT_S), Encoder(resolve(model))
+    checkpoint = resolve(model)
+    reader, encoder = FaceReader(_TIMEOUT_S, checkpoint.preprocessing.cut), Encoder(checkpoint)
     for file in files:
         yield _seen(reader, encoder, file.read_bytes())
 

@@ -93,11 +93,12 @@ def _job(photographs: Path, out: Path, config: LabelConfig) -> label.Summary:
 
 def read(files: list[Path], model: str) -> list[tuple[np.ndarray, Intensities]]:
     """What the engine is asked about each face: features and measured movements, held in memory."""
-    found = FaceReader(decode_timeout_s=20).read([file.read_bytes() for file in files])
+    checkpoint = resolve(model)
+    found = FaceReader(20, checkpoint.preprocessing.cut).read([file.read_bytes() for file in files])
     if any(isinstance(one, Reject) for one in found):
         raise RunError("a rendered face could not be read")
     each = [face for one in found if not isinstance(one, Reject) for face in one]
-    features = Encoder(resolve(model)).encode(np.stack([face.crop for face in each]))
+    features = Encoder(checkpoint).encode(np.stack([face.crop for face in each]))
     return [(one, face.columns["action_units"]) for one, face in zip(features, each, strict=True)]
 
 

@@ -17,9 +17,10 @@ COMMANDS: dict[str, str] = {
     "faces": "Render faces whose action units are known exactly.",
     "train": "Fine-tune a model on Ray Train as CONFIG says.",
     "evaluate": "Measure MODEL on the labelled faces of DATA: its labels, its texts, and whether they hold.",
+    "import-checkpoint": "Turn the published ExpLLM checkpoint into a folder that --model takes.",
     "serve": "Answer POST /v1/expressions over HTTP.",
 }
-"""Command -> what it does. Each is the function `main` of the module of the same name in `jobs`."""
+"""Command -> what it does. Each is the function `main` of the module of that name in `jobs`, with _ for -."""
 
 
 _INTERRUPTED = 130
@@ -55,7 +56,7 @@ def app() -> None:
     )
     asked = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
     for name, summary in COMMANDS.items():
-        main = import_module(f"jobs.{name}").main if name == asked else _nothing
+        main = import_module(f"jobs.{name.replace('-', '_')}").main if name == asked else _nothing
         program.command(name, help=summary)(main)
     run_program(program, sys.argv[1:] or ["--help"])
 

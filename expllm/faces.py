@@ -31,6 +31,9 @@ RIGHT_EYE = (33, 133)
 LEFT_EYE = (362, 263)
 MOUTH = (61, 291)
 
+ALIGNED, SQUARE = "similarity of eyes and mouth", "box padded to square"
+CROPS = (ALIGNED, SQUARE)
+"""The ways a face can be cut out, by the names that a checkpoint's preprocessing.json has for them."""
 CROP_PX = 112
 _TEMPLATE = np.array([[0.36, 0.32], [0.64, 0.32], [0.50, 0.62]])
 """Where right eye, left eye and mouth lie, in shares of the crop.
@@ -38,6 +41,10 @@ _TEMPLATE = np.array([[0.36, 0.32], [0.64, 0.32], [0.50, 0.62]])
 The eyes are .28 apart, so that raised brows (top at about .15) and a chin under a dropped jaw (up to about
 .97, at rest .83) are inside, with the cheeks' outline.
 """
+
+_SURROUNDINGS = 1.2
+"""Side of a square crop for one of the face's box: some hair and chin, and a picture of a face whole."""
+_GREY_BROWN = (123, 117, 104)
 
 
 @dataclass(frozen=True)
@@ -156,6 +163,53 @@ def crop(
     inverse = (turn.real / 2, -turn.imag / 2, shift.real, turn.imag / 2, turn.real / 2, shift.imag)
     warped = source.transform((2 * size, 2 * size), Image.Transform.AFFINE, inverse, Image.Resampling.BICUBIC)
     return np.asarray(warped.reduce(2))
+
+
+def square_crop(
+    pixels: UInt8[np.ndarray, "height width 3"],
+    landmarks_px: Float[np.ndarray, "478 dims"],
+    size: int,
+) -> UInt8[np.ndarray, "size size 3"]:
+    """Cut out a square about a face's box; what the photograph lacks of it is grey-brown on both sides.
+
+    A photograph that shows the face and little else goes in whole.
+
+    Args:
+        landmarks_px: In the coordinates of `pixels`.
+
+    Source:
+        The published ExpLLM reads pictures of one face, padded and resized so; how much around the face
+        they show is not published.
+    """
+    height, width = pixels.shape[:2]
+    wanted = square(bounds(landmarks_px, width, height), _SURROUNDINGS)
+    left, top = (max(0, round(edge)) for edge in wanted[:2])
+    right, bottom = min(width, round(wanted[2])), min(height, round(wanted[3]))
+    side = max(right - left, bottom - top, 1)
+    padded = np.full((side, side, 3), _GREY_BROWN, np.uint8)
+    if left < right and top < bottom:
+        x, y = (side - right + left) // 2, (side - bottom + top) // 2
+        padded[y : y + bottom - top, x : x + right - left] = pixels[top:bottom, left:right]
+    return np.asarray(Image.fromarray(padded).resize((size, size), Image.Resampling.BILINEAR))
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How a model wants faces cut out: one of CROPS, and how many pixels wide and high."""
+
+    kind: str = ALIGNED
+    size_px: int = CROP_PX
+
+    def out_of(
+        self, pixels: UInt8[np.ndarray, "height width 3"], landmarks_px: Float[np.ndarray, "478 dims"]
+    ) -> UInt8[np.ndarray, "size size 3"]:
+        """Cut one face out; landmarks are in the coordinates of `pixels`."""
+        made = crop if self.kind == ALIGNED else square_crop
+        return made(pixels, landmarks_px, self.size_px)
+
+
+STANDARD = Cut()
+"""How faces are cut out for the models that are trained here."""
 
 
 def alignment(landmarks_px: Float[np.ndarray, "478 dims"], size: int = CROP_PX) -> tuple[complex, complex]:

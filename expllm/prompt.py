@@ -9,13 +9,15 @@ from expllm.facs import COLUMNS, Intensities, movements
 
 IMAGE = "<image>"
 """Stands once in every prompt, where the face's features go."""
+BEGIN = "<|im_start|>"
+"""Begins every turn."""
 END = "<|im_end|>"
 """Ends every turn, so also the answer."""
 MAX_ANSWER_TOKENS = 160
 """An answer this long is taken as cut off; whole chains of thought stay well below."""
 
-_START = f"<|im_start|>user\n{IMAGE}\n"
-_ANSWER = f"{END}\n<|im_start|>assistant\n"
+_START = f"{BEGIN}user\n{IMAGE}\n"
+_ANSWER = f"{END}\n{BEGIN}assistant\n"
 _EXPLAIN = "Explain the expression."
 _ASK_LABEL = "Name the expression."
 

@@ -35,8 +35,9 @@ class Reader:
     """Reads photographs and encodes their faces."""
 
     def __init__(self, config: ServiceConfig) -> None:
-        self._faces = FaceReader(config.decode_timeout_s)
-        self._encoder = Encoder(resolve(config.model), config.encoder_device)
+        checkpoint = resolve(config.model)
+        self._faces = FaceReader(config.decode_timeout_s, checkpoint.preprocessing.cut)
+        self._encoder = Encoder(checkpoint, config.encoder_device)
 
     def read(self, data: bytes) -> Seen:
         """The faces of one photograph, from the left."""

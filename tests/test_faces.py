@@ -171,6 +171,46 @@ def test_a_crop_at_its_own_scale_changes_nothing_but_a_little_sharpness():
     assert np.abs(cut.astype(int) - pixels).mean() < 2
 
 
+def test_a_picture_of_a_face_alone_goes_into_the_square_crop_whole():
+    pixels = np.random.default_rng(0).integers(0, 255, (100, 100, 3), dtype=np.uint8)
+    found = landmarks((34, 40), (66, 40), (50, 74))
+    found[0], found[1] = (4, 5, 0), (96, 97, 0)
+    assert (faces.square_crop(pixels, found, 100) == pixels).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 100), (100, 40)])
+def test_what_a_square_crop_lacks_is_grey_brown_on_both_sides(height, width):
+    pixels = np.zeros((height, width, 3), np.uint8)
+    found = np.zeros((478, 3))
+    found[0] = (width, height, 0)
+    made = faces.square_crop(pixels, found, 100)
+    upright = made if width > height else made.transpose(1, 0, 2)
+    assert (upright[[0, 28, 71, 99], 50] == (123, 117, 104)).all()
+    assert (upright[32:68] == 0).all()
+
+
+def test_a_square_crop_is_about_the_face_and_a_little_wider():
+    pixels = np.zeros((400, 600, 3), np.uint8)
+    pixels[150:250, 250:350] = 255
+    found = np.tile((300.0, 200.0, 0.0), (478, 1))
+    found[0], found[1] = (250, 150, 0), (350, 250, 0)
+    made = faces.square_crop(pixels, found, 120)
+    assert (
+        (made[12:108, 12:108] == 255).all() and (made[[2, 117]] == 0).all() and (made[:, [2, 117]] == 0).all()
+    )
+
+
+def test_a_face_outside_the_photograph_gives_a_square_of_grey_brown():
+    made = faces.square_crop(np.zeros((50, 50, 3), np.uint8), np.full((478, 3), 90.0), 8)
+    assert (made == (123, 117, 104)).all()
+
+
+@pytest.mark.parametrize("kind", faces.CROPS)
+def test_a_cut_has_the_size_asked_for(kind):
+    found = landmarks((34, 40), (66, 40), (50, 74))
+    assert faces.Cut(kind, 30).out_of(np.zeros((100, 100, 3), np.uint8), found).shape == (30, 30, 3)
+
+
 @given(st.floats(0.1, 10), st.floats(-3, 3), st.floats(-500, 500), st.floats(-500, 500))
 def test_a_similarity_is_found_again(scale, angle, x, y):
     turn, shift = scale * np.exp(1j * angle), complex(x, y)

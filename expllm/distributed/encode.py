@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from expllm import prompt
 from expllm.distributed.results import EXPLAIN, LABEL
-from expllm.faces import CROP_PX
 
 FEATURES = pa.schema(
     [
@@ -53,7 +52,8 @@ class Encode:
         )
 
     def _read(self, crops: list[bytes], known: list[str]) -> tuple[np.ndarray, list[str]]:
-        pixels = np.frombuffer(b"".join(crops), np.uint8).reshape(-1, CROP_PX, CROP_PX, 3)
+        size = self._encoder.crop_px
+        pixels = np.frombuffer(b"".join(crops), np.uint8).reshape(-1, size, size, 3)
         columns = [json.loads(one) for one in known]
         features, joined = self._encoder.read(pixels, [one["action_units"] for one in columns])
         return features, [

@@ -11,6 +11,7 @@ import pyarrow as pa
 from expllm.distributed import storage
 from expllm.distributed.store_errors import ObjectFailed
 from expllm.errors import Reject
+from expllm.faces import Cut
 from expllm.models.face_reader import DETECTOR, FaceReader, ReadFace
 from expllm.photographs import photo_id
 
@@ -56,9 +57,9 @@ class _Read:
 class FindFaces:
     """Reads, decodes and searches photographs; one wrong photograph costs its own row."""
 
-    def __init__(self, decode_timeout_s: float) -> None:
+    def __init__(self, decode_timeout_s: float, cut: Cut) -> None:
         self._threads = ThreadPoolExecutor(_THREADS)
-        self._reader = FaceReader(decode_timeout_s)
+        self._reader = FaceReader(decode_timeout_s, cut)
 
     def __call__(self, photographs: pa.Table) -> Iterator[pa.Table]:
         """Give the rows of each few photographs as they are done."""

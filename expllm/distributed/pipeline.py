@@ -46,7 +46,7 @@ def answers(work: list[Shard], checkpoint: Checkpoint, config: LabelConfig) -> I
 def _dataset(work: list[Shard], checkpoint: Checkpoint, config: LabelConfig) -> Dataset:
     found = ray.data.from_arrow([_listed(shard) for shard in work]).map_batches(
         FindFaces,
-        fn_constructor_args=(config.decode_timeout_s,),
+        fn_constructor_args=(config.decode_timeout_s, checkpoint.preprocessing.cut),
         batch_size=None,
         batch_format="pyarrow",
         compute=ActorPoolStrategy(size=config.face_workers),

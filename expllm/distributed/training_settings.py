@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from expllm.checksums import file_sha256
 from expllm.config import TrainConfig
 from expllm.errors import CallerError
+from expllm.faces import STANDARD
 from expllm.models.checkpoint import NAMES, resolve
 from expllm.models.preprocessing import read_object
 
@@ -29,6 +30,12 @@ def checked(config: TrainConfig) -> TrainConfig:
             folder that can be written, or it holds another training.
     """
     checkpoint = resolve(config.model)
+    cut = checkpoint.preprocessing.cut
+    if cut != STANDARD:
+        raise CallerError(
+            f"{config.model} reads crops of {cut.size_px} px ({cut.kind}), and prepared faces are "
+            f"{STANDARD.size_px} px ({STANDARD.kind}): train a model that reads those"
+        )
     faces = Path(config.faces).resolve()
     _check_faces(faces, config.faces)
     if config.batch_size % config.workers:

@@ -36,20 +36,28 @@ def new_model(
     encoder: PreTrainedConfig, language_model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
 ) -> ExpllmForConditionalGeneration:
     """A model with this language model, and with an encoder and a projector that know nothing yet."""
+    config = new_config(encoder, language_model.config, tokenizer.image_token_id)
+    model = ExpllmForConditionalGeneration(config).to(language_model.dtype)
+    model.model.language_model.load_state_dict(language_model.model.state_dict())
+    model.tie_weights()
+    return model
+
+
+def new_config(
+    encoder: PreTrainedConfig, language_model: PreTrainedConfig, image_token_id: int
+) -> ExpllmConfig:
+    """The configuration of a model whose projector reads the encoder's tokens after its final norm."""
     config = ExpllmConfig(
         vision_config=encoder,
-        text_config=language_model.config,
-        image_token_index=tokenizer.image_token_id,
+        text_config=language_model,
+        image_token_index=image_token_id,
         vision_feature_layer=-1,
         vision_feature_norm=True,
         vision_feature_select_strategy="default",
         architectures=[ARCHITECTURE],
     )
     config.image_seq_length = num_image_tokens(config)
-    model = ExpllmForConditionalGeneration(config).to(language_model.dtype)
-    model.model.language_model.load_state_dict(language_model.model.state_dict())
-    model.tie_weights()
-    return model
+    return config
 
 
 def save_bundle(
@@ -112,14 +120,25 @@ def save_assembled(
     card: dict[str, object],
 ) -> None:
     """Write the full Hugging Face folder that Transformers and vLLM load, in bfloat16."""
-    model.generation_config = GenerationConfig(
+    disable_progress_bar()
+    model.to(torch.bfloat16).save_pretrained(folder)
+    save_companions(folder, model.config, tokenizer, preprocessing, card)
+
+
+def save_companions(
+    folder: Path,
+    config: ExpllmConfig,
+    tokenizer: PreTrainedTokenizerFast,
+    preprocessing: Preprocessing,
+    card: dict[str, object],
+) -> None:
+    """Write what lies beside a full folder's weights and config.json."""
+    GenerationConfig(
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
-    )
-    disable_progress_bar()
-    model.to(torch.bfloat16).save_pretrained(folder)
-    processor(tokenizer, model.config, preprocessing).save_pretrained(folder)
+    ).save_pretrained(folder)
+    processor(tokenizer, config, preprocessing).save_pretrained(folder)
     preprocessing.write(folder / PREPROCESSING)
     (folder / CARD).write_text(json.dumps(card, indent=2) + "\n")
 

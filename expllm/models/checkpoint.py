@@ -11,6 +11,7 @@ from pathlib import Path
 
 from expllm.checksums import file_sha256, short_sha256
 from expllm.errors import CallerError
+from expllm.faces import CROPS
 from expllm.models.architecture import ARCHITECTURE
 from expllm.models.preprocessing import Preprocessing, read_object
 from expllm.unit_reader import UnitReader
@@ -116,13 +117,16 @@ def _preprocessing(folder: Path) -> Preprocessing:
         raise CallerError(
             f"{folder} holds no {_PREPROCESSING}: say there how crops are made (see docs/models.md)"
         )
-    asked, made = Preprocessing.read(file), Preprocessing()
-    for name in ("crop", "size_px", "decoder"):
-        if getattr(asked, name) != getattr(made, name):
+    asked = Preprocessing.read(file)
+    for name, made in {"crop": CROPS, "decoder": (Preprocessing.decoder,)}.items():
+        if getattr(asked, name) not in made:
             raise CallerError(
                 f"{file}: {name} is {getattr(asked, name)!r}, and this version makes only "
-                f"{getattr(made, name)!r}: use a model trained on such crops"
+                f"{' or '.join(map(repr, made))}: use a model trained on such crops"
             )
+    read_px = read_object(folder / _CONFIG)["vision_config"].get("image_size", asked.size_px)
+    if asked.size_px != read_px:
+        raise CallerError(f"{file}: size_px is {asked.size_px}, and the encoder reads only {read_px!r}")
     return asked
 
 

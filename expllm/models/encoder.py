@@ -1,4 +1,4 @@
-"""Aligned face crops into the vision tower's patch tokens: the features that cross to the generator."""
+"""Face crops into the vision tower's patch tokens: the features that cross to the generator."""
 
 from collections.abc import Sequence
 
@@ -59,6 +59,11 @@ class Encoder:
         """Tokens and width of one face's features."""
         return num_image_tokens(self._config), feature_width(self._config)
 
+    @property
+    def crop_px(self) -> int:
+        """Width and height of the crops it reads."""
+        return self._preprocessing.size_px
+
     def read(
         self, crops: UInt8[np.ndarray, "faces size size 3"], measured: Sequence[Intensities]
     ) -> tuple[Float16[np.ndarray, "faces tokens width"], list[Intensities]]:
@@ -75,9 +80,11 @@ class Encoder:
     def encode(
         self, crops: UInt8[np.ndarray, "faces size size 3"]
     ) -> Float16[np.ndarray, "faces tokens width"]:
-        """Encode crops as faces.crop makes them; no faces give an empty array."""
+        """Encode crops as the checkpoint's Cut makes them; no faces give an empty array."""
         if len(crops) == 0:
             return np.zeros((0, *self.feature_shape), np.float16)
+        if crops.shape[1] != self.crop_px:
+            raise ValueError(f"crops are {crops.shape[1]} px wide, and this encoder reads {self.crop_px} px")
         pixel_values = self._preprocessing.normalise(to_pixels(crops)).to(self._device)
         with torch.inference_mode():
             features = patch_features(self._tower, self._config, pixel_values)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from expllm import action_units, faces
+from expllm import action_units
 from expllm.action_units import Estimator
 from expllm.errors import Reject
-from expllm.faces import DetectedFace
+from expllm.faces import STANDARD, Cut, DetectedFace
 from expllm.models import landmarker
 from expllm.models.decode_pool import DecodePool
 from expllm.models.landmarker import Landmarker
@@ -38,13 +38,14 @@ class ReadFace:
 
     columns: dict[str, Any]
     """What the labels table will hold of it and is known before the model has seen it."""
-    crop: UInt8[np.ndarray, "112 112 3"]
+    crop: UInt8[np.ndarray, "size size 3"]
 
 
 class FaceReader:
     """Decodes photographs, finds their faces, measures and crops them; for one thread at a time."""
 
-    def __init__(self, decode_timeout_s: float) -> None:
+    def __init__(self, decode_timeout_s: float, cut: Cut = STANDARD) -> None:
+        self._cut = cut
         self._decoders = DecodePool(_DECODERS, decode_timeout_s)
         self._landmarker = Landmarker()
         self._estimator = Estimator.load()
@@ -61,7 +62,7 @@ class FaceReader:
         return [
             ReadFace(
                 {**_columns(photo, index, face), "action_units": self._estimator.estimate(face)},
-                faces.crop(photograph.pixels, face.landmarks_px * photograph.scale),
+                self._cut.out_of(photograph.pixels, face.landmarks_px * photograph.scale),
             )
             for index, face in enumerate(self._landmarker.detect(photograph))
         ]

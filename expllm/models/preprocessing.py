@@ -1,4 +1,4 @@
-"""Turns aligned crops into the numbers an encoder reads, as a checkpoint's preprocessing.json says."""
+"""Turns crops into the numbers an encoder reads, as a checkpoint's preprocessing.json says."""
 
 import json
 from dataclasses import asdict, dataclass, fields
@@ -12,7 +12,7 @@ from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 from torch import Tensor
 
 from expllm.errors import CallerError
-from expllm.faces import CROP_PX
+from expllm.faces import ALIGNED, CROP_PX, Cut
 
 _Spread = Annotated[FiniteFloat, Field(gt=0)]
 
@@ -21,8 +21,8 @@ _Spread = Annotated[FiniteFloat, Field(gt=0)]
 class Preprocessing:
     """How the crops were made and normalised that a model was trained on; labelling must do the same."""
 
-    crop: str = "similarity of eyes and mouth"
-    size_px: int = CROP_PX
+    crop: str = ALIGNED
+    size_px: Annotated[int, Field(gt=0)] = CROP_PX
     mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = (0.485, 0.456, 0.406)
     std: tuple[_Spread, _Spread, _Spread] = (0.229, 0.224, 0.225)
     decoder: str = "pillow"
@@ -45,6 +45,11 @@ class Preprocessing:
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             raise CallerError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+    @property
+    def cut(self) -> Cut:
+        """How labelling cuts out the faces."""
+        return Cut(self.crop, self.size_px)
 
     def write(self, file: Path) -> None:
         """Write preprocessing.json."""

@@ -32,7 +32,7 @@ def see(
         photos: The photographs' bytes, or why there are none; they are taken a few at a time.
         timeout_s: What decoding a photograph may take.
     """
-    reader, encoder = FaceReader(timeout_s), Encoder(checkpoint, device)
+    reader, encoder = FaceReader(timeout_s, checkpoint.preprocessing.cut), Encoder(checkpoint, device)
     both = zip(faces, photos, strict=True)
     while batch := list(islice(both, _BATCH)):
         found = iter(reader.read([photo for _, photo in batch if isinstance(photo, bytes)]))

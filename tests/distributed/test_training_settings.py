@@ -1,6 +1,7 @@
 """What keeps a training from beginning is told in one line, before any worker starts."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -75,6 +76,13 @@ def test_one_person_cannot_be_both_trained_on_and_held_out(config: TrainConfig, 
 def test_a_batch_that_cannot_be_divided_is_refused(config: TrainConfig) -> None:
     told = _refused(config, batch_size=5, workers=2)
     assert "batch_size 5" in told and "2 workers" in told
+
+
+def test_a_model_that_reads_other_crops_is_refused(config: TrainConfig, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(config.model, tmp_path / "other"))
+    fields = json.loads((model / "preprocessing.json").read_text())
+    (model / "preprocessing.json").write_text(json.dumps(fields | {"crop": "box padded to square"}))
+    assert "box padded to square" in _refused(config, model=str(model))
 
 
 def test_an_object_store_is_no_output(config: TrainConfig, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 from expllm.errors import CallerError
+from expllm.faces import Cut
 from expllm.facs import COLUMNS
 from expllm.models import assembly, base, checkpoint, registration
 from expllm.models.architecture import ARCHITECTURE, ExpllmForConditionalGeneration
@@ -126,6 +127,12 @@ def test_a_model_trained_on_other_crops_is_refused(folder: Path, other: dict[str
     (folder / "preprocessing.json").write_text(json.dumps(fields | other))
     with pytest.raises(CallerError, match=f"{next(iter(other))}.*only"):
         checkpoint.resolve(str(folder))
+
+
+def test_a_model_says_how_its_crops_are_cut(folder: Path) -> None:
+    fields = json.loads((folder / "preprocessing.json").read_text())
+    (folder / "preprocessing.json").write_text(json.dumps(fields | {"crop": "box padded to square"}))
+    assert checkpoint.resolve(str(folder)).preprocessing.cut == Cut("box padded to square", 112)
 
 
 def test_a_models_own_normalisation_is_obeyed(folder: Path) -> None:
