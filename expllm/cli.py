@@ -15,10 +15,14 @@ COMMANDS: dict[str, str] = {
     "verify": "Check that every photograph of OUTPUT is accounted for exactly once.",
     "report": "Write OUTPUT's report as one HTML file.",
     "faces": "Render faces whose action units are known exactly.",
+    "build-cot": "Have a chain of thought written for every labelled face of DATA.",
     "train": "Fine-tune a model on Ray Train as CONFIG says.",
     "serve": "Answer POST /v1/expressions over HTTP.",
 }
-"""Command -> what it does. Each is the function `main` of the module of the same name in `jobs`."""
+"""Command -> what it does. Each is the function `main` of the module of the same name in `jobs`.
+
+A dash in a command is an underscore in its module.
+"""
 
 
 _INTERRUPTED = 130
@@ -54,7 +58,7 @@ def app() -> None:
     )
     asked = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
     for name, summary in COMMANDS.items():
-        main = import_module(f"jobs.{name}").main if name == asked else _nothing
+        main = import_module(f"jobs.{name.replace('-', '_')}").main if name == asked else _nothing
         program.command(name, help=summary)(main)
     run_program(program, sys.argv[1:] or ["--help"])
 

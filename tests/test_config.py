@@ -40,7 +40,7 @@ def test_a_wrong_setting_is_one_line_that_says_how_to_mend_it(overrides, message
 
 
 def test_a_key_like_no_other_is_answered_with_the_keys_there_are():
-    with pytest.raises(CallerError, match=r"'xyzzy'; the keys are model, hints, encoder_gpus,"):
+    with pytest.raises(CallerError, match=r"'xyzzy'; the keys are model, encoder_gpus,"):
         LabelConfig.read(None, ["xyzzy=1"])
 
 
