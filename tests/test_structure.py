@@ -7,8 +7,8 @@ import pytest
 
 HEAVY = ("ray", "torch", "vllm", "transformers", "mediapipe", "numba")
 CORE = (
-    "action_units checksums config cot errors expressions faces facs feafa labels manifest metrics "
-    "photographs prompt report sft tables writer"
+    "action_units checksums config cot datasets errors expressions faces facs feafa labels manifest metrics "
+    "photographs prompt report sft tables writer exp_cot.asked exp_cot.report exp_cot.written"
 ).split()
 
 

@@ -1,7 +1,7 @@
 """DATA's labelled faces -> instruction rows in OUTPUT: the job of the Exp-CoT Engine."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -56,8 +56,8 @@ def run(source: str, output: str, config: BuildCotConfig) -> Summary:
     storage.check_writable(output)
     rows = instruction_parts.read(output)
     _check_maker(rows, made, output)
-    settled = _settled(rows)
-    todo = [face for face in faces if face_key(face) not in settled]
+    known = dict(zip(rows["face_key"].to_pylist(), rows["reject_reason"].to_pylist(), strict=True))
+    todo = [face for face in faces if known.get(face_key(face), NoText.UNPAID) in TRIED_AGAIN]
     if not todo and storage.stat(storage.join(output, REPORT)) is not None:
         return Summary(len(faces), 0, report(rows.to_pylist(), dataset.rejected))
     run_id = runs.new_run_id()
@@ -66,7 +66,7 @@ def run(source: str, output: str, config: BuildCotConfig) -> Summary:
     teaching = Teaching(
         config, model, config.cache or storage.join(output, "calls"), {**made, "run_id": run_id}
     )
-    work = _Work(todo, rows, settled, teaching, checkpoint)
+    work = _Work(todo, known, _spent(rows), teaching, checkpoint)
     try:
         if todo:
             work.do(output)
@@ -99,7 +99,10 @@ def _check_spending(config: BuildCotConfig) -> None:
     if config.max_cost is None:
         return
     if config.teacher_model not in config.prices:
-        raise CallerError(f"max_cost needs a price: set prices.{config.teacher_model!r}, or leave it out")
+        raise CallerError(
+            f"max_cost needs a price: write prices.{json.dumps(config.teacher_model)} = "
+            "{ prompt = 1.0, answer = 4.0 } into --config, for a million tokens"
+        )
     if not {"max_tokens", "max_completion_tokens"} & set(config.teacher_parameters):
         raise CallerError("max_cost needs max_tokens among teacher_parameters, to know what a call can cost")
 
@@ -124,10 +127,10 @@ def _check_maker(rows: pa.Table, made: dict[str, str], output: str) -> None:
             )
 
 
-def _settled(rows: pa.Table) -> set[str]:
-    """The faces that no further run tries again."""
-    pairs = zip(rows["face_key"].to_pylist(), rows["reject_reason"].to_pylist(), strict=True)
-    return {key for key, reason in pairs if reason not in TRIED_AGAIN}
+def _spent(rows: pa.Table) -> float:
+    """What the settled faces have cost; the calls of the others count when they are made again."""
+    settled = (row for row in rows.to_pylist() if row["reject_reason"] not in TRIED_AGAIN)
+    return float(sum(row["cost"] or 0.0 for row in settled))
 
 
 @dataclass(frozen=True)
@@ -135,25 +138,23 @@ class _Work:
     """What one run has to do."""
 
     faces: list[LabelledFace]
-    rows: pa.Table
-    """Those of earlier runs."""
-    settled: set[str]
+    known: Mapping[str, str | None]
+    """Face -> why it has no text, as earlier runs found."""
+    spent: float
+    """What counts towards the spending limit already."""
     teaching: Teaching
     checkpoint: Checkpoint
 
     def do(self, output: str) -> None:
         """Have every face taught, and write the rows as they come."""
-        known = dict(
-            zip(self.rows["face_key"].to_pylist(), self.rows["reject_reason"].to_pylist(), strict=True)
-        )
         counts, unanswered = Counts(len(self.faces)), list[Row]()
         with (
             shown(counts),
             Parts(output, self.teaching.made["run_id"]) as parts,
-            closing(taught(self.faces, self.teaching, self.checkpoint, self._spent())) as batches,
+            closing(taught(self.faces, self.teaching, self.checkpoint, self.spent)) as batches,
         ):
             for rows in batches:
-                parts.add(row for row in rows if _is_kept(row, known))
+                parts.add(row for row in rows if _is_kept(row, self.known))
                 unanswered += [row for row in rows if row["reject_reason"] in _UNANSWERED]
                 counts.photographs += len(rows)
                 counts.faces = counts.photographs
@@ -162,13 +163,8 @@ class _Work:
                     break
         _check_answered(unanswered, len(self.faces), self.teaching.config.max_cost)
 
-    def _spent(self) -> float:
-        """What the settled faces have cost; the others' calls count when they are made again."""
-        rows = self.rows.select(["face_key", "cost"]).to_pylist()
-        return sum(row["cost"] or 0.0 for row in rows if row["face_key"] in self.settled)
 
-
-def _is_kept(row: Row, known: dict[str, str | None]) -> bool:
+def _is_kept(row: Row, known: Mapping[str, str | None]) -> bool:
     """Whether a row says anything new: not what was not paid for, nor the same failure once more."""
     if row["reject_reason"] == NoText.UNPAID:
         return False

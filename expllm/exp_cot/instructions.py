@@ -1,12 +1,12 @@
 """A labelled face and what came of it into one row of instruction data."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any
 
 from expllm import cot
-from expllm.checksums import short_sha256
 from expllm.config import Price
 from expllm.datasets import LabelledFace
 from expllm.errors import TRANSIENT, Reject
@@ -33,14 +33,17 @@ class NoText(StrEnum):
     """The spending limit was reached before its texts were paid for; no such row is kept."""
 
 
+_KEY_DIGITS = 24
+"""Enough for a billion faces without two of the same key."""
 TRIED_AGAIN = frozenset({*map(str, TRANSIENT), str(NoText.TEACHER_FAILED), str(NoText.UNPAID)})
 """Reasons that may have been the moment's fault: the next run tries these faces again."""
 
 
 def face_key(face: LabelledFace) -> str:
-    """Short hash of which face of which photograph has which label."""
+    """Hash of which face of which photograph has which label."""
     box_px = None if face.box_px is None else [float(side) for side in face.box_px]
-    return short_sha256(json.dumps([face.photo, box_px, face.expression]))
+    told = json.dumps([face.photo, box_px, face.expression])
+    return hashlib.sha256(told.encode()).hexdigest()[:_KEY_DIGITS]
 
 
 def described(face: LabelledFace) -> Row:

@@ -140,7 +140,7 @@ def read_completion(body: bytes, call: Call) -> Completion:
         text, is_whole = choice["message"]["content"] or "", choice.get("finish_reason") in ("stop", None)
         prompt_tokens = int(usage.get("prompt_tokens", call.most_tokens[0]))
         generated_tokens = int(usage.get("completion_tokens", most_tokens(text)))
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise _TryAgain("answers what is no chat completion") from error
     return Completion(text if is_whole else "", prompt_tokens, generated_tokens)
 
