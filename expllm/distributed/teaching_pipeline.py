@@ -74,11 +74,13 @@ def _equipped(teaching: Teaching, spent: float) -> Teaching:
     config = teaching.config
     if config.teacher == "writer":
         return teaching
-    key, purse = endpoint_key(config), None
+    purse = None
     if config.max_cost is not None:
         purse = ray.remote(Purse).options(num_cpus=0).remote(config.max_cost, spent)
-    engines = _engines(config) if config.teacher == "vllm" else ()
-    return replace(teaching, key=key and SecretStr(key), purse=purse, engines=engines)
+    if config.teacher == "vllm":
+        return replace(teaching, purse=purse, engines=_engines(config))
+    key = endpoint_key(config)
+    return replace(teaching, purse=purse, key=key and SecretStr(key))
 
 
 def _engines(config: BuildCotConfig) -> tuple[Any, ...]:
@@ -88,8 +90,8 @@ def _engines(config: BuildCotConfig) -> tuple[Any, ...]:
         num_cpus=1,
         num_gpus=config.engine_gpus,
         max_concurrency=config.calls_at_once * config.teaching_workers,
-        max_restarts=cluster.few_restarts()["max_restarts"],
         runtime_env=cluster.engine_runtime_env(config),
+        **cluster.few_restarts(),
     )
     arguments = (str(config.teacher_model), config.engine_overrides)
     return tuple(actor.remote(*arguments) for _ in range(config.engine_workers))

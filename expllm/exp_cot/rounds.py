@@ -95,7 +95,8 @@ def explain(
         if number < MOST_ROUNDS:
             case = replace(case, told=label if label_steered else None)
             case = _remembering(case, description, guesses[-1], faults, teacher)
-    return Explained(chain, tuple(guesses), is_verified=False, faults=faults)
+    forced = chain if label_steered else None
+    return Explained(forced, tuple(guesses), is_verified=False, faults=faults)
 
 
 def _concluded(

@@ -20,9 +20,11 @@ _LONGEST_WAIT_S = 300.0
 _LONGEST_PAUSE_S = 30.0
 """Longest of the pauses that double from try to try where the endpoint asks for none."""
 _MOST_BYTES = 8 * 1024**2
+_MOST_TOKENS = 10_000_000
+_NONSENSE = "answers what is no chat completion"
 _PART_BYTES = 64 * 1024
 _FOR_THE_MOMENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-_KEY_REFUSED = frozenset({401, 403})
+_KEY_REFUSED = frozenset({401, 402, 403})
 _NOT_THERE = frozenset({404, 405, 301, 302, 303, 307, 308})
 
 
@@ -138,11 +140,17 @@ def read_completion(body: bytes, call: Call) -> Completion:
         answer = json.loads(body)
         choice, usage = answer["choices"][0], answer.get("usage") or {}
         text, is_whole = choice["message"]["content"] or "", choice.get("finish_reason") in ("stop", None)
-        prompt_tokens = int(usage.get("prompt_tokens", call.most_tokens[0]))
-        generated_tokens = int(usage.get("completion_tokens", most_tokens(text)))
+        prompt_tokens = _count(usage.get("prompt_tokens", call.most_tokens[0]))
+        generated_tokens = _count(usage.get("completion_tokens", most_tokens(text)))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise _TryAgain("answers what is no chat completion") from error
+        raise _TryAgain(_NONSENSE) from error
     return Completion(text if is_whole else "", prompt_tokens, generated_tokens)
+
+
+def _count(tokens: object) -> int:
+    if not isinstance(tokens, int) or not 0 <= tokens <= _MOST_TOKENS:
+        raise ValueError(f"{tokens!r} is no number of tokens")
+    return tokens
 
 
 def _read(response: http.client.HTTPResponse, deadline: float) -> bytes:
@@ -153,7 +161,7 @@ def _read(response: http.client.HTTPResponse, deadline: float) -> bytes:
         if time.monotonic() > deadline:
             raise TimeoutError("its answer takes too long")
         if len(body) > _MOST_BYTES:
-            raise _TryAgain("answers what is no chat completion")
+            raise _TryAgain(_NONSENSE)
     if response.length:
         raise http.client.IncompleteRead(bytes(body), response.length)
     return bytes(body)

@@ -97,6 +97,9 @@ def test_after_the_last_try_the_call_has_failed(endpoint, client):
         b'{"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": null}}',
         b"\xff\xfe",
         b"",
+        b'{"choices": [{"message": {"content": "x"}}], "usage": {"completion_tokens": -5}}',
+        b'{"choices": [{"message": {"content": "x"}}], "usage": {"completion_tokens": Infinity}}',
+        b'{"choices": [{"message": {"content": "\\ud800"}}]}',
         b"[" * 100_000,
     ],
 )

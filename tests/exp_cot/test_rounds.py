@@ -122,6 +122,15 @@ def test_a_face_that_never_passes_has_no_text_after_three_rounds():
     )
 
 
+def test_a_finished_text_that_never_passes_is_not_taken():
+    explained = explain(
+        SMILE,
+        H,
+        Scripted([GOOD] * 3, [H] * 3, [DONE.replace("strong lip", "strong chin raiser, strong lip")] * 3),
+    )
+    assert explained.chain is None and explained.faults
+
+
 def test_a_steered_teacher_is_told_the_label_after_a_failed_round():
     teacher = Scripted([GOOD, GOOD], [C, H])
     assert explain(SMILE, H, teacher, label_steered=True).is_verified
