@@ -15,6 +15,7 @@ COMMANDS: dict[str, str] = {
     "verify": "Check that every photograph of OUTPUT is accounted for exactly once.",
     "report": "Write OUTPUT's report as one HTML file.",
     "faces": "Render faces whose action units are known exactly.",
+    "build-cot": "Have a chain of thought written for every labelled face of DATA.",
     "train": "Fine-tune a model on Ray Train as CONFIG says.",
     "evaluate": "Measure MODEL on the labelled faces of DATA: its labels, its texts, and whether they hold.",
     "import-checkpoint": "Turn the published ExpLLM checkpoint into a folder that --model takes.",

@@ -40,13 +40,11 @@ class Config(BaseModel):
             raise CallerError(_one_line(cls, error)) from error
 
 
-class EngineConfig(Config):
-    """The model and what runs it: the same for jobs and for the service."""
+class MachinesConfig(Config):
+    """A model, and what runs its encoder and an engine."""
 
     model: str = "expllm-135m"
     """The bundled model's name, or a checkpoint folder."""
-    hints: bool = True
-    """Whether the prompt tells the model which movements were measured on the face."""
     encoder_gpus: float = Field(0, ge=0)
     """GPUs an encoder takes; may be a fraction."""
     engine_workers: int = Field(1, ge=1)
@@ -72,6 +70,13 @@ class EngineConfig(Config):
             "max_num_seqs": 256,
         }
         return {**(gpu if self.engine_gpus else {}), **self.engine_kwargs}
+
+
+class EngineConfig(MachinesConfig):
+    """The model and what runs it: the same for jobs and for the service."""
+
+    hints: bool = True
+    """Whether the prompt tells the model which movements were measured on the face."""
 
 
 class LabelConfig(EngineConfig):
@@ -116,6 +121,49 @@ class EvaluateConfig(EngineConfig):
     seed: int = Field(0, ge=0)
     endpoint_form: bool = True
     """Whether an endpoint's model is told the form of answers; one trained on it need not be."""
+
+
+class Price(Config):
+    """What a model's tokens cost, in any one currency, for a million of them."""
+
+    prompt: float = Field(ge=0)
+    answer: float = Field(ge=0)
+
+
+class BuildCotConfig(MachinesConfig):
+    """How `expllm build-cot` writes chains of thought: what measures, who writes, and what it may cost."""
+
+    teacher: Literal["writer", "endpoint", "vllm"] = "writer"
+    """The deterministic writer, an OpenAI-compatible endpoint, or a chat model in vLLM on this cluster."""
+    label_steered: bool = False
+    """Tell the teacher the label after a failed round, and force the last text to it, as published texts."""
+    teacher_model: str | None = None
+    """The endpoint's name of the model, or the folder of a chat model for vLLM."""
+    teacher_url: str | None = None
+    """Where the endpoint's `/chat/completions` lies below: https://host/v1."""
+    teacher_key: str = "OPENAI_API_KEY"
+    """The environment variable that holds the endpoint's key; without it none is sent."""
+    teacher_parameters: dict[str, bool | int | float | str] = {"temperature": 0.0, "max_tokens": 400}
+    """What is sent with each call, by the interface's names."""
+    timeout_s: float = Field(60, gt=0)
+    """Longest time for one answer of the endpoint."""
+    retries: int = Field(5, ge=0)
+    """Further tries of a call that the endpoint could not answer for the moment."""
+    calls_at_once: int = Field(8, ge=1)
+    """Faces that a teaching process asks about at a time."""
+    prices: dict[str, Price] = Field(default_factory=dict)
+    """Model -> what its tokens cost."""
+    max_cost: float | None = Field(None, ge=0)
+    """Most that the calls for OUTPUT may cost, over all runs; none is made that could pass it."""
+    cache: str | None = None
+    """Folder or s3:// prefix of the answers that were paid for; OUTPUT/calls by default."""
+    limit: int | None = Field(None, ge=1)
+    """Most faces to take, the first of the data set."""
+    face_workers: int = Field(1, ge=1)
+    """Processes that read photographs and find faces."""
+    encoder_workers: int = Field(1, ge=1)
+    teaching_workers: int = Field(1, ge=1)
+    """Processes that have texts written."""
 
 
 class TrainConfig(Config):

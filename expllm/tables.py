@@ -60,6 +60,40 @@ FACES = pa.schema(
 PAIRS = pa.schema([*FACES, ("pair", pa.int32()), ("number", pa.int16()), ("is_present", pa.bool_())])
 """Rendered faces that differ in one action unit, whose number is told: two rows a pair, without and with."""
 
+INSTRUCTIONS = pa.schema(
+    [
+        ("photo", pa.string()),
+        ("photo_id", pa.string()),
+        ("face_key", pa.string()),
+        ("box_px", BOX_PX),
+        ("person", pa.string()),
+        ("split", pa.string()),
+        ("expression", pa.string()),
+        ("action_units", ACTION_UNITS),
+        ("text", pa.string()),
+        ("reject_reason", pa.string()),
+        ("faults", pa.list_(pa.string())),
+        ("rounds", pa.int8()),
+        ("guesses", pa.list_(pa.string())),
+        ("is_verified", pa.bool_()),
+        ("calls", pa.int32()),
+        ("prompt_tokens", pa.int32()),
+        ("generated_tokens", pa.int32()),
+        ("cost", pa.float64()),
+        ("teacher_id", pa.string()),
+        ("measured_by", pa.string()),
+        ("run_id", pa.string()),
+    ]
+)
+"""Labelled faces with the chains of thought that a teacher wrote about them: one row a face.
+
+Unique key: face_key, over photograph, box and label; of rows with the same key, from runs that tried a face
+again, the last one counts, and at most that one has a text. `text` is a chain as cot.render writes it, null
+where there is a `reject_reason`. `box_px` is the detected one, `action_units` the measured ones.
+`guesses` has the blind reader's guess in each round, null where there was none. `cost` is in the currency of
+the prices, null where the teacher has none; tokens and cost count calls that were answered from the cache.
+"""
+
 LABELS = pa.schema(
     [
         ("photo_uri", pa.string()),

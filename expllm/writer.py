@@ -60,16 +60,22 @@ class _Case:
         return sorted(found, key=lambda m: -m.intensity * _share(m)[expression])
 
 
-def write(intensities: Intensities, expression: Expression, rng: random.Random) -> cot.ChainOfThought:
+def write(
+    intensities: Intensities,
+    expression: Expression,
+    rng: random.Random,
+    *,
+    shown_from: float = SHOWN_FROM,
+) -> cot.ChainOfThought:
     """Explain a label by the movements of a face: every clause is true of the intensities.
 
-    The MOST_SHOWN strongest movements are named, from SHOWN_FROM on. Where they speak for another expression
-    than the label, the text says so.
+    The MOST_SHOWN strongest movements are named, from `shown_from` on. Where they speak for another
+    expression than the label, the text says so.
     """
-    scores = classify(intensities)
+    scores = classify(intensities, shown_from=shown_from)
     others = [other for other in EXPRESSIONS if other is not expression]
     rival = max(others, key=scores.__getitem__)
-    case = _Case(_shown(intensities), scores, expression, rival)
+    case = _Case(shown(intensities, shown_from), scores, expression, rival)
     return cot.ChainOfThought(
         key_observations=_key_observations(case, rng),
         interpretation=_interpretation(case, rng),
@@ -78,22 +84,23 @@ def write(intensities: Intensities, expression: Expression, rng: random.Random) 
     )
 
 
-def classify(intensities: Intensities) -> dict[Expression, float]:
+def classify(intensities: Intensities, *, shown_from: float = SHOWN_FROM) -> dict[Expression, float]:
     """Score each expression by the movements shown, 0 upwards; a face at rest scores AT_REST for neutral.
 
     Each movement divides its intensity among the expressions it is associated with, in shares that fall in
     equal steps from the most typical one to nothing. Neutral has what the best of them lacks of AT_REST.
     """
     scores = dict.fromkeys(EXPRESSIONS, 0.0)
-    for movement in _shown(intensities):
+    for movement in shown(intensities, shown_from):
         for expression, share in _share(movement).items():
             scores[expression] += movement.intensity * share
     scores[Expression.NEUTRAL] = max(0.0, AT_REST - max(scores.values()))
     return scores
 
 
-def _shown(intensities: Intensities) -> tuple[Movement, ...]:
-    found = movements(intensities, SHOWN_FROM)
+def shown(intensities: Intensities, shown_from: float = SHOWN_FROM) -> tuple[Movement, ...]:
+    """What a text names: the MOST_SHOWN strongest movements from `shown_from` on, in the table's order."""
+    found = movements(intensities, shown_from)
     strongest = sorted(found, key=lambda m: -m.intensity)[:MOST_SHOWN]
     return tuple(m for m in found if m in strongest)
 

@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 
-from expllm.config import LabelConfig
+import jobs
+from expllm.config import BuildCotConfig, LabelConfig
 from expllm.errors import CallerError
 
 
@@ -40,7 +43,7 @@ def test_a_wrong_setting_is_one_line_that_says_how_to_mend_it(overrides, message
 
 
 def test_a_key_like_no_other_is_answered_with_the_keys_there_are():
-    with pytest.raises(CallerError, match=r"'xyzzy'; the keys are model, hints, encoder_gpus,"):
+    with pytest.raises(CallerError, match=r"'xyzzy'; the keys are model, encoder_gpus,"):
         LabelConfig.read(None, ["xyzzy=1"])
 
 
@@ -56,3 +59,17 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, text, message):
 def test_a_configuration_never_changes():
     with pytest.raises(ValueError, match="frozen"):
         LabelConfig().limit = 3
+
+
+def test_the_shipped_file_names_every_key_that_has_a_default():
+    file = Path(jobs.__path__[0]) / "build_cot.toml"
+    assert BuildCotConfig.read(file) == BuildCotConfig()
+    unset = {"teacher_url", "teacher_model", "max_cost", "cache", "limit"}
+    text = file.read_text()
+    assert all(key in text for key in BuildCotConfig.model_fields)
+    assert unset == {key for key, value in BuildCotConfig() if value is None}
+
+
+def test_a_price_is_written_as_toml_writes_it():
+    config = BuildCotConfig.read(None, ['prices={"a-model" = {prompt = 1, answer = 4.5}}'])
+    assert config.prices["a-model"].answer == 4.5

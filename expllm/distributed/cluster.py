@@ -3,14 +3,14 @@
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import ray
 from ray.exceptions import RayError
 from ray.util.annotations import RayDeprecationWarning
 
-from expllm.config import EngineConfig
+from expllm.config import MachinesConfig
 from expllm.errors import CallerError, ExpllmError, RunError
 
 _LOCAL_CPUS = 8
@@ -27,7 +27,7 @@ def few_restarts() -> dict[str, int]:
     return {"max_restarts": _RESTARTS, "max_task_retries": _RESTARTS}
 
 
-def engine_environment(config: EngineConfig) -> dict[str, str]:
+def engine_environment(config: MachinesConfig) -> dict[str, str]:
     """What an engine is told: nothing is fetched, nothing is sent; on a CPU, all its cores compute.
 
     Left to itself vLLM computes in a process more, bound to all cores but one (docs/log.md).
@@ -37,12 +37,28 @@ def engine_environment(config: EngineConfig) -> dict[str, str]:
     return _OFFLINE if config.engine_gpus else {**_OFFLINE, **on_cpu}
 
 
-def engine_runtime_env(config: EngineConfig) -> dict[str, dict[str, str]]:
+def engine_runtime_env(config: MachinesConfig) -> dict[str, dict[str, str]]:
     """Ray's runtime environment of an engine; what the job's own environment names stays as it is there."""
     # Ray refuses a variable that the job's environment names already, even with the same value.
     chosen = ray.get_runtime_context().runtime_env.get("env_vars", {})
     told = engine_environment(config).items()
     return {"env_vars": {name: value for name, value in told if name not in chosen}}
+
+
+def check_holds(needed: Mapping[str, float], lower: str) -> None:
+    """Refuse what would wait for ever for processors that the cluster does not have.
+
+    Args:
+        needed: How many of each of Ray's resources, CPU and GPU.
+        lower: The settings that ask for them.
+    """
+    held = ray.cluster_resources()
+    for kind, count in needed.items():
+        if held.get(kind, 0) < count:
+            raise CallerError(
+                f"the configured workers need {count:g} {kind}, the cluster has {held.get(kind, 0):g}: "
+                f"lower {lower}"
+            )
 
 
 @contextmanager

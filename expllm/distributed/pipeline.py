@@ -35,8 +35,8 @@ def answers(work: list[Shard], checkpoint: Checkpoint, config: LabelConfig) -> I
     """
     with cluster.connected(), cluster.naming():
         _check_resources(config)
-        _resolve_everywhere(config.model, checkpoint)
-        _set_context()
+        resolve_everywhere(config.model, checkpoint)
+        set_context()
         with cluster.silent():
             dataset = _dataset(work, checkpoint, config)
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
@@ -85,16 +85,10 @@ def _check_resources(config: LabelConfig) -> None:
         "CPU": workers + engines + _TASKS_CPUS,
         "GPU": config.encoder_gpus * config.encoder_workers + config.engine_gpus * config.engine_workers,
     }
-    held = ray.cluster_resources()
-    for kind, count in needed.items():
-        if held.get(kind, 0) < count:
-            raise CallerError(
-                f"the configured workers need {count:g} {kind}, the cluster has {held.get(kind, 0):g}: "
-                "lower face_workers, encoder_workers or engine_workers"
-            )
+    cluster.check_holds(needed, "face_workers, encoder_workers or engine_workers")
 
 
-def _resolve_everywhere(model: str, checkpoint: Checkpoint) -> None:
+def resolve_everywhere(model: str, checkpoint: Checkpoint) -> None:
     """Have the checkpoint's files on every machine before an engine asks for them."""
 
     def path() -> Path:
@@ -111,7 +105,8 @@ def _resolve_everywhere(model: str, checkpoint: Checkpoint) -> None:
         )
 
 
-def _set_context() -> None:
+def set_context() -> None:
+    """Have Ray Data pass small blocks on, and leave the telling of progress to the job."""
     context = DataContext.get_current()
     context.target_max_block_size = _BLOCK_BYTES
     context.enable_progress_bars = False

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
@@ -197,3 +198,25 @@ def _make_bucket(store: Store) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.3)
+
+
+@pytest.fixture
+def chatty(endpoint: Any) -> Any:
+    """The chat endpoint as a teacher: it repeats the movements, and reads happiness out of anything."""
+
+    def answer(body: dict[str, Any]) -> Any:
+        task, asked = body["messages"][0]["content"], body["messages"][-1]["content"]
+        if "cannot see" in task:
+            return endpoint.said("Happiness")
+        if "into one form" in task:
+            described = asked.partition("\n\n")[0]
+            return endpoint.said(
+                f"{described}\n**Conclusion:** The face shows happiness.\n**Expression:** Happiness"
+            )
+        seen = asked.rpartition("Movements: ")[2]
+        return endpoint.said(
+            f"**Key Observations:** {seen}\n**Overall Emotional Interpretation:** It points to happiness."
+        )
+
+    endpoint.answer = answer
+    return endpoint
