@@ -11,14 +11,11 @@ from expllm.distributed.faces import FOUND_FACES
 from expllm.distributed.store_errors import ObjectFailed
 from expllm.errors import Reject
 from expllm.exp_cot.instructions import NoText
-from expllm.faces import Cut, area, iou
-from expllm.models.face_reader import FaceReader, ReadFace
+from expllm.faces import Cut
+from expllm.models.face_reader import FaceReader, ReadFace, meant
 
 LABELLED = pa.schema([("known", pa.string()), ("image", pa.binary())])
 """What enters: `known` is JSON of instructions.described, `image` the bytes of a photograph or null."""
-
-LEAST_OVERLAP = 0.2
-"""Intersection over union with the data set's box from which on a face is the one it means."""
 
 
 class MeasureFaces:
@@ -56,22 +53,9 @@ def _read(photo: str) -> bytes | Reject:
 
 
 def _row(known: Mapping[str, Any], found: list[ReadFace] | Reject) -> dict[str, Any]:
-    face = found if isinstance(found, Reject) else meant(found, known["box_px"])
+    face = found if isinstance(found, Reject) else meant(found, known["box_px"]) or NoText.NOT_FOUND
     place = {"shard_id": "", "photo_uri": known["photo"], "face_index": 0}
     if isinstance(face, Reject | NoText):
         return {**place, "num_faces": 0, "known": json.dumps({**known, "reject_reason": face}), "crop": b""}
     measured = {column: face.columns[column] for column in ("photo_id", "box_px", "action_units")}
     return {**place, "num_faces": 1, "known": json.dumps({**known, **measured}), "crop": face.crop.tobytes()}
-
-
-def meant(found: Sequence[ReadFace], box_px: Sequence[float] | None) -> ReadFace | NoText:
-    """The face that lies where the data set's box is; without a box the largest one."""
-    if box_px is None:
-        return max(found, key=lambda face: area(tuple(face.columns["box_px"])), default=NoText.NOT_FOUND)
-    left, top, right, bottom = box_px
-
-    def overlap(face: ReadFace) -> float:
-        return iou(tuple(face.columns["box_px"]), (left, top, right, bottom))
-
-    best = max(found, key=overlap, default=None)
-    return NoText.NOT_FOUND if best is None or overlap(best) < LEAST_OVERLAP else best

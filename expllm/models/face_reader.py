@@ -11,13 +11,15 @@ from jaxtyping import UInt8
 from expllm import action_units
 from expllm.action_units import Estimator
 from expllm.errors import Reject
-from expllm.faces import STANDARD, Cut, DetectedFace
+from expllm.faces import STANDARD, Cut, DetectedFace, area, iou
 from expllm.models import landmarker
 from expllm.models.decode_pool import DecodePool
 from expllm.models.landmarker import Landmarker
 from expllm.photographs import Photograph, photo_id
 
 _DECODERS = 2
+LEAST_OVERLAP = 0.2
+"""Intersection over union with a data set's box from which on a face is the one that it means."""
 
 
 def _digest() -> str:
@@ -80,3 +82,20 @@ def _columns(photo: str, index: int, face: DetectedFace) -> dict[str, Any]:
         "pitch_deg": face.pitch_deg,
         "roll_deg": face.roll_deg,
     }
+
+
+def meant(found: Sequence[ReadFace], box_px: Sequence[float] | None) -> ReadFace | None:
+    """The face that lies where a box is, or without a box the largest one; None where there is no such face.
+
+    Args:
+        box_px: As a data set gives it: left, top, right, bottom.
+    """
+    if box_px is None:
+        return max(found, key=lambda face: area(tuple(face.columns["box_px"])), default=None)
+    left, top, right, bottom = box_px
+
+    def overlap(face: ReadFace) -> float:
+        return iou(tuple(face.columns["box_px"]), (left, top, right, bottom))
+
+    best = max(found, key=overlap, default=None)
+    return None if best is None or overlap(best) < LEAST_OVERLAP else best

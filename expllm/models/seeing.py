@@ -9,10 +9,10 @@ from expllm.datasets import LabelledFace
 from expllm.errors import Reject
 from expllm.evaluation.answers import SeenFace
 from expllm.evaluation.asking import Shown
-from expllm.faces import Box, area, iou
+from expllm.faces import Box
 from expllm.models.checkpoint import Checkpoint
 from expllm.models.encoder import Encoder
-from expllm.models.face_reader import FaceReader, ReadFace
+from expllm.models.face_reader import FaceReader, ReadFace, meant
 
 _BATCH = 16
 """Photographs that are read and encoded together."""
@@ -46,13 +46,7 @@ def see(
 
 
 def _chosen(found: list[ReadFace] | Reject, box_px: Box | None) -> ReadFace | Reject | None:
-    """The face that is meant: the one that covers most of the box that is told, else the largest."""
-    if isinstance(found, Reject):
-        return found
-    if box_px is None:
-        return max(found, key=lambda one: area(tuple(one.columns["box_px"])), default=None)
-    best = max(found, key=lambda one: iou(tuple(one.columns["box_px"]), box_px), default=None)
-    return best if best is not None and iou(tuple(best.columns["box_px"]), box_px) > 0 else None
+    return found if isinstance(found, Reject) else meant(found, box_px)
 
 
 def _encoded(read: list[ReadFace], encoder: Encoder) -> Iterator[SeenFace]:
