@@ -21,11 +21,13 @@ from expllm.prompt import prompt_id
 
 COMMANDS = (
     "python -m jobs.faces --out faces --count 14400 --size-px 192 --processes 2",
-    "python -m jobs.faces --out faint --count 4000 --size-px 192 --processes 2 --seed 100000 --peaks .12 .35",
-    "python -m jobs.train_default prepare faces faint first prepared",
+    "python -m jobs.faces --out faint --count 4800 --size-px 192 --processes 2 --seed 100000 --peaks .12 .35",
+    "python -m jobs.faces --out smiles --count 4800 --size-px 192 --processes 2 --seed 20000",
+    "python -m jobs.faces --out more --count 9600 --size-px 192 --processes 2 --seed 30000",
+    "python -m jobs.train_default prepare faces faint smiles first more prepared",
     "python -m jobs.fit_action_units prepared",
-    "python -m jobs.train_default encoder prepared encoder {encoder_s:.0f} --learning-rate 1e-3",
-    "python -m jobs.train_default finetune prepared encoder explainer {finetune_s:.0f}",
+    "python -m jobs.train_default encoder prepared encoder {encoder_s:.0f} --learning-rate .001 --start before",
+    "python -m jobs.train_default finetune prepared encoder explainer {finetune_s:.0f} --start before",
     "python -m jobs.train_default bundle prepared encoder explainer expllm/data/expllm-135m",
 )
 
@@ -54,9 +56,11 @@ The commands, on two CPU cores:
 
 {% for command in commands %}    {{ command }}
 {% endfor %}
-`first` are 14,000 faces by the project's first renderer (`jobs.faces` of commit 009b696): what two renderers
-have in common is more like photographs than what one has. Encoder, projector and adapter went on from those
-of earlier trainings by the same commands, on faces of earlier renderers (docs/log.md).
+`first` are 4,800 faces by the project's first renderer (`jobs.faces` of commit 009b696, from person 3000 on):
+what two renderers have in common is more like photographs than what one has. `faces` and `faint` had been
+rendered before smiles of the mouth alone were added to the recipes, `smiles` and `more` after. Encoder,
+projector and adapter went on from those of the model before (`before`), which was trained by the same
+commands on faces of earlier renderers (docs/log.md).
 
 ## Results
 
