@@ -26,8 +26,8 @@ COMMANDS = (
     "python -m jobs.faces --out more --count 9600 --size-px 192 --processes 2 --seed 30000",
     "python -m jobs.train_default prepare faces faint smiles first more prepared",
     "python -m jobs.fit_action_units prepared",
-    "python -m jobs.train_default encoder prepared encoder {encoder_s:.0f} --learning-rate .001 --start before",
-    "python -m jobs.train_default finetune prepared encoder explainer {finetune_s:.0f} --start before",
+    "python -m jobs.train_default encoder prepared encoder {encoder_s:.0f} --learning-rate 1e-3 --start old",
+    "python -m jobs.train_default finetune prepared encoder explainer {finetune_s:.0f} --start old",
     "python -m jobs.train_default bundle prepared encoder explainer expllm/data/expllm-135m",
 )
 
@@ -59,7 +59,7 @@ The commands, on two CPU cores:
 `first` are 4,800 faces by the project's first renderer (`jobs.faces` of commit 009b696, from person 3000 on):
 what two renderers have in common is more like photographs than what one has. `faces` and `faint` had been
 rendered before smiles of the mouth alone were added to the recipes, `smiles` and `more` after. Encoder,
-projector and adapter went on from those of the model before (`before`), which was trained by the same
+projector and adapter went on from those of the model before (`old`), which was trained by the same
 commands on faces of earlier renderers (docs/log.md).
 
 ## Results
