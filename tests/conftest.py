@@ -1,12 +1,8 @@
 """What tests share: two small models a session, each made on first use, and a chat endpoint."""
 
-import json
 import random
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +12,7 @@ from hypothesis import settings
 from expllm import cot, prompt
 from expllm.expressions import Expression
 from expllm.facs import COLUMNS
+from tests.chat_server import Endpoint, serving
 
 settings.register_profile("expllm", deadline=None, max_examples=50)
 settings.load_profile("expllm")
@@ -129,76 +126,9 @@ def _teach(model: Any, optimizer: Any, lesson: list[int], image_at: int, answer_
     optimizer.zero_grad()
 
 
-@dataclass(frozen=True)
-class Reply:
-    """What the endpoint answers; with `breaks_off` it promises more than it sends."""
-
-    status: int = 200
-    body: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
-    breaks_off: bool = False
-    delay_s: float = 0.0
-
-
-def said(text: str, finish_reason: str = "stop", usage: Any = None) -> Reply:
-    """An answer as the interface has it."""
-    usage = {"prompt_tokens": 100, "completion_tokens": 10} if usage is None else usage
-    choice = {"message": {"role": "assistant", "content": text}, "finish_reason": finish_reason}
-    return Reply(body=json.dumps({"choices": [choice], "usage": usage}).encode())
-
-
-@dataclass
-class Endpoint:
-    """What was asked of the server, and what it answers: a function of the request's body."""
-
-    url: str = ""
-    answer: Callable[[dict[str, Any]], Reply] = lambda _: said("hello")
-    requests: list[dict[str, Any]] = field(default_factory=list)
-    headers: list[dict[str, str]] = field(default_factory=list)
-    paths: list[str] = field(default_factory=list)
-
-    reply = Reply
-    said = staticmethod(said)
-
-    def script(self, *replies: Reply) -> None:
-        """Answer with these one after the other, and with the last from then on."""
-        left = list(replies)
-        self.answer = lambda _: left.pop(0) if len(left) > 1 else left[0]
-
-
 @pytest.fixture
-def endpoint() -> Iterator[Endpoint]:
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
     """A running endpoint that says hello."""
-    found = Endpoint()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            found.requests.append(request)
-            found.headers.append(dict(self.headers))
-            found.paths.append(self.path)
-            reply = found.answer(request)
-            self.send_response(reply.status)
-            self.send_header("Content-Length", str(len(reply.body) + (100 if reply.breaks_off else 0)))
-            for name, value in reply.headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            if reply.delay_s:
-                self.wfile.write(reply.body[:1])
-                self.wfile.flush()
-                stopped.wait(reply.delay_s)
-            self.wfile.write(reply.body[1 if reply.delay_s else 0 :])
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    stopped = threading.Event()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    found.url = f"http://127.0.0.1:{server.server_port}/v1"
-    yield found
-    stopped.set()
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    monkeypatch.setenv("no_proxy", "*")
+    with serving() as found:
+        yield found

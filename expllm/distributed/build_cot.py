@@ -17,10 +17,9 @@ from expllm.distributed.progress import Counts, shown
 from expllm.distributed.teach import Teaching
 from expllm.distributed.teaching_pipeline import endpoint_key, taught
 from expllm.errors import CallerError, RunError
-from expllm.exp_cot import asked, written
+from expllm.exp_cot import asked, endpoint, written
 from expllm.exp_cot.instructions import TRIED_AGAIN, NoText, Row, face_key
 from expllm.exp_cot.report import report
-from expllm.models import chat_endpoint
 from expllm.models.checkpoint import Checkpoint, resolve
 from expllm.models.face_reader import DETECTOR
 
@@ -90,7 +89,7 @@ def _teacher(config: BuildCotConfig) -> tuple[str, str]:
 
         model = model_id(config.teacher_model)
     else:
-        chat_endpoint.check(config.teacher_url, endpoint_key(config))
+        endpoint.endpoint_of(config, endpoint_key(config))  # refuses what cannot be one
     return model, f"{model}-{asked.prompts_id(config.teacher_parameters)}{steered}"
 
 

@@ -27,7 +27,7 @@ from expllm.evaluation.answers import Answerer
 from expllm.evaluation.asking import Asked, Shown, ShownPair, ask
 from expllm.evaluation.bootstrap import Resampling
 from expllm.evaluation.counterfactual import Pair
-from expllm.evaluation.endpoint import PREFIX, EndpointAnswerer, parse_name
+from expllm.evaluation.endpoint import PREFIX, EndpointAnswerer
 from expllm.expressions import Expression
 from expllm.models.checkpoint import resolve
 
@@ -92,7 +92,7 @@ def run(
 def _check(model: str) -> None:
     """Refuse a model that is none before anything is rendered or read."""
     if model.startswith(PREFIX):
-        parse_name(model)
+        EndpointAnswerer(model)
     else:
         resolve(model)
 

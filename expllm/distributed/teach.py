@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -12,14 +13,13 @@ from pydantic import SecretStr
 from expllm.config import BuildCotConfig, Price
 from expllm.distributed.paid_calls import PaidCalls, ask_engines
 from expllm.errors import Reject, RunError
-from expllm.exp_cot import rounds
+from expllm.exp_cot import endpoint, rounds
 from expllm.exp_cot.asked import ChatTeacher
 from expllm.exp_cot.calls import Complete, Meter, OutOfMoney, TeacherFailed
 from expllm.exp_cot.instructions import NoText, Row, explained_row, rejected_row
 from expllm.exp_cot.rounds import Teacher
 from expllm.exp_cot.written import WriterTeacher
 from expllm.expressions import Expression
-from expllm.models.chat_endpoint import ChatEndpoint
 from expllm.tables import INSTRUCTIONS
 
 _DEAD_AFTER = 20
@@ -54,8 +54,7 @@ class Teaching:
             ask = ask_engines(self.engines)
         else:
             key = self.key.get_secret_value() if self.key else None
-            limits = {"timeout_s": self.config.timeout_s, "retries": self.config.retries}
-            ask = ChatEndpoint(self.config.teacher_url or "", key, **limits).complete
+            ask = partial(endpoint.complete, endpoint.endpoint_of(self.config, key))
         return PaidCalls(ask, self.cache, self.purse, self.price)
 
 

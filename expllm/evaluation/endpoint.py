@@ -6,22 +6,28 @@ model that was not trained on the form of answers is told it first.
 
 import base64
 import os
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
 from PIL import Image
 
 from expllm import cot, prompt
+from expllm.chat import Declined, Endpoint, Names, NoAnswer, Refused
 from expllm.errors import CallerError, Reject, RunError
 from expllm.evaluation.answers import Question, Reply
-from expllm.evaluation.chat import Breaker, Chat, NoAnswer, Refused
 from expllm.expressions import EXPRESSIONS, Expression
 from expllm.facs import ACTION_UNITS, Strength
 
 PREFIX = "openai:"
 _KEYS = ("EXPLLM_ENDPOINT_KEY", "OPENAI_API_KEY")
+_NAMES = Names("openai:URL", "#MODEL", " or ".join(_KEYS))
+_TIMEOUT_S = 120
+_RETRIES = 4
 _AT_ONCE = 8
 _MOST_FAILED = 16
 """So many requests without an answer in a row, and the endpoint is asked no more."""
@@ -66,13 +72,13 @@ def parse_name(name: str) -> tuple[str, str]:
     """
     url, _, model = name.removeprefix(PREFIX).partition("#")
     if not url.startswith(("http://", "https://")) or not model:
-        raise CallerError(f"{name}: write openai:URL#MODEL, such as openai:https://api.openai.com/v1#gpt-4o")
+        raise CallerError("an endpoint is written openai:URL#MODEL: openai:https://api.openai.com/v1#gpt-4o")
     return url, model
 
 
 def key_from(environment: Mapping[str, str]) -> str | None:
     """The key that an endpoint is given, from the environment; None where there is none."""
-    return next((environment[name] for name in _KEYS if environment.get(name)), None)
+    return next((key for name in _KEYS if (key := environment.get(name, "").strip())), None)
 
 
 class EndpointAnswerer:
@@ -82,6 +88,9 @@ class EndpointAnswerer:
         name: `openai:URL#MODEL`.
         has_form: Whether the endpoint's model is told the form of answers; one trained on it need not be.
         tell: Is told in one line if the endpoint dies on the way.
+
+    Raises:
+        CallerError: the name is not of that form, or the URL or the environment's key cannot be one.
     """
 
     temperature = 1.0
@@ -93,13 +102,15 @@ class EndpointAnswerer:
         *,
         has_form: bool = True,
         tell: Callable[[str], None] = print,
-        chat: Chat | None = None,
+        retries: int = _RETRIES,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        url, model = parse_name(name)
+        url, self._model = parse_name(name)
         self.can_put_label_first = has_form
         self._has_form, self._tell = has_form, tell
-        self._chat = chat or Chat(url, model, key_from(os.environ))
-        self._breaker = Breaker(_MOST_FAILED)
+        key = key_from(os.environ)
+        self._endpoint = Endpoint(url, key, _NAMES, timeout_s=_TIMEOUT_S, retries=retries, sleep=sleep)
+        self._breaker = _Breaker(_MOST_FAILED)
         self._has_answered = False
         self._tells_logprobs = True
 
@@ -116,6 +127,8 @@ class EndpointAnswerer:
             return self._answers(questions)
         try:
             first = self._reply(questions[0])
+        except Declined as error:
+            raise CallerError(f"{error}; check that {self._model} takes pictures in a chat") from error
         except NoAnswer as error:
             raise RunError(f"{error}; nothing was evaluated") from error
         self._has_answered = True
@@ -143,11 +156,13 @@ class EndpointAnswerer:
         return reply
 
     def _reply(self, question: Question) -> Reply:
-        choice = self._chat(self._body(question, prompt.words(question.hints)))
+        said = self._endpoint.ask(self._body(question, prompt.words(question.hints)), _read)
+        if said.text is None:
+            raise NoAnswer(f"{self._model}: its answer holds no text")
         return Reply(
-            text=choice["message"]["content"],
-            is_truncated=choice.get("finish_reason") == "length",
-            generated_tokens=choice["generated_tokens"],
+            text=said.text,
+            is_truncated=said.is_truncated,
+            generated_tokens=said.generated_tokens,
             label_logprobs=self._scores(question) if question.is_scored else {},
         )
 
@@ -156,12 +171,12 @@ class EndpointAnswerer:
         if not self._tells_logprobs:
             return {}
         body = self._body(question, prompt.words(question.hints, label_only=True))
+        scored = {**body, "max_tokens": 16, "logprobs": True, "top_logprobs": _TOP}
         try:
-            choice = self._chat({**body, "max_tokens": 16, "logprobs": True, "top_logprobs": _TOP})
-        except Refused:
+            return label_logprobs(self._endpoint.ask(scored, _read).logprobs)
+        except (Declined, Refused):
             self._tells_logprobs = False
             return {}
-        return label_logprobs(choice.get("logprobs"))
 
     def _body(self, question: Question, words: str) -> dict[str, Any]:
         content = [
@@ -170,7 +185,48 @@ class EndpointAnswerer:
         ]
         told = [{"role": "system", "content": form(label_first=question.is_label_first)}]
         messages = [*(told if self._has_form else []), {"role": "user", "content": content}]
-        return {"messages": messages, "temperature": 0, "max_tokens": _MAX_TOKENS}
+        return {"model": self._model, "messages": messages, "temperature": 0, "max_tokens": _MAX_TOKENS}
+
+
+class _Breaker:
+    """Counts failures in a row, over all threads, and says when to ask no more."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._failed = most, 0
+        self._lock = threading.Lock()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether so many failed in a row that the endpoint is taken for dead."""
+        return self._failed >= self._most
+
+    def count(self, *, has_failed: bool) -> None:
+        """Take note of one request."""
+        with self._lock:
+            self._failed = self._failed + 1 if has_failed else 0
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What we use of one answer."""
+
+    text: str | None
+    is_truncated: bool
+    generated_tokens: int | None
+    logprobs: Any
+
+
+def _read(answer: Any) -> _Said:
+    choice, usage = answer["choices"][0], answer.get("usage") or {}
+    text, used = choice["message"]["content"], usage.get("completion_tokens")
+    if text is not None:
+        text.encode()  # half a surrogate pair is no text, and could not be written
+    return _Said(
+        text=text,
+        is_truncated=choice.get("finish_reason") == "length",
+        generated_tokens=used if isinstance(used, int) else None,
+        logprobs=choice.get("logprobs"),
+    )
 
 
 def label_logprobs(told: Any) -> dict[Expression, float]:

@@ -10,7 +10,8 @@ import pytest
 from expllm.config import EvaluateConfig
 from expllm.distributed import evaluate
 from expllm.errors import CallerError
-from tests.evaluation.chat_server import Answer, Server, says, serving
+from tests.chat_server import Endpoint
+from tests.conftest import BY_HEART
 from tests.evaluation.test_document import KEYS
 
 FACES, PAIRS = 8, 2
@@ -24,8 +25,8 @@ def _job(*words: str) -> str:
     return ended.stdout
 
 
-def _config(server: Server, **more: int) -> EvaluateConfig:
-    return EvaluateConfig.of({**SETTINGS, "model": f"openai:{server.url}#model", **more})
+def _config(endpoint: Endpoint, **more: int) -> EvaluateConfig:
+    return EvaluateConfig.of({**SETTINGS, "model": f"openai:{endpoint.url}#model", **more})
 
 
 @pytest.fixture(scope="module")
@@ -50,34 +51,23 @@ def test_the_bundled_model_is_measured_in_one_command(faces: Path) -> None:
     assert "accuracy" in printed and (out / evaluate.PAGE).exists()
 
 
-def test_an_endpoint_is_measured_by_the_same_figures(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("no_proxy", "*")
+def test_an_endpoint_is_measured_by_the_same_figures(faces: Path, endpoint: Endpoint) -> None:
+    endpoint.script(endpoint.said(BY_HEART))
     told: list[str] = []
-    with serving() as server:
-        model = f"openai:{server.url}#model"
-        config = EvaluateConfig.of({**SETTINGS, "model": model, "limit": 3})
-        found = evaluate.run(
-            str(faces), str(faces.parent / "endpoint"), config, against=model, tell=told.append
-        )
+    config, out = _config(endpoint, limit=3), str(faces.parent / "endpoint")
+    found = evaluate.run(str(faces), out, config, against=config.model, tell=told.append)
     assert found.document["parsed"] == 1.0
     assert found.document["chain_followed"] is None
     assert found.document["against"]["line"].endswith("no telling")
-    assert len(server.asked) == 2 * (5 * 3 + 4 * PAIRS)
+    assert len(endpoint.requests) == 2 * (5 * 3 + 4 * PAIRS)
     assert "against" in Path(found.page).read_text()
     assert any("pairs" in line for line in told)
 
 
-def test_an_endpoint_that_refuses_ends_the_evaluation_with_one_line(
-    faces: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("no_proxy", "*")
-    with serving() as server:
-        server.script = lambda number, body: Answer({"error": {"message": "no key"}}, 401)
-        config = EvaluateConfig.of(
-            {**SETTINGS, "pairs": 0, "model": f"openai:{server.url}#model", "limit": 1}
-        )
-        with pytest.raises(CallerError, match="no key"):
-            evaluate.run(str(faces), str(faces.parent / "refused"), config)
+def test_an_endpoint_that_refuses_ends_the_evaluation_with_one_line(faces: Path, endpoint: Endpoint) -> None:
+    endpoint.script(endpoint.reply(401, b'{"error": {"message": "no key"}}'))
+    with pytest.raises(CallerError, match="no key"):
+        evaluate.run(str(faces), str(faces.parent / "refused"), _config(endpoint, pairs=0, limit=1))
     assert not (faces.parent / "refused" / evaluate.DOCUMENT).exists()
 
 
@@ -86,6 +76,7 @@ def test_an_endpoint_that_refuses_ends_the_evaluation_with_one_line(
     [
         ("expllm-7", "faces", "no model"),
         ("openai:host", "faces", "openai:URL#MODEL"),
+        ("openai:http://me:word@host#model", "faces", "no user name"),
         ("openai:http://127.0.0.1:9#model", "nowhere", "no such folder"),
     ],
 )
@@ -98,15 +89,9 @@ def test_a_wrong_argument_is_told_before_anything_is_done(
     assert not out.exists()
 
 
-def test_the_answers_of_an_endpoint_that_writes_nonsense_are_counted(
-    faces: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("no_proxy", "*")
-    with serving() as server:
-        server.script = lambda number, body: says("A happy face.")
-        config = EvaluateConfig.of(
-            {**SETTINGS, "pairs": 0, "model": f"openai:{server.url}#model", "limit": 2}
-        )
-        found = evaluate.run(str(faces), str(faces.parent / "nonsense"), config).document
+def test_the_answers_of_an_endpoint_that_writes_nonsense_are_counted(faces: Path, endpoint: Endpoint) -> None:
+    endpoint.script(endpoint.said("A happy face."))
+    config = _config(endpoint, pairs=0, limit=2)
+    found = evaluate.run(str(faces), str(faces.parent / "nonsense"), config).document
     assert (found["parsed"], found["accuracy"]) == (0.0, 0.0)
     assert found["without_label"] == {"text_malformed": 2}
