@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 from expllm.config import EvaluateConfig
 from expllm.datasets import Dataset, LabelledFace
 from expllm.distributed import cluster, datasets, storage
-from expllm.distributed.store_errors import ObjectFailed
 from expllm.errors import CallerError, Reject, RunError
 from expllm.evaluation import document, page
 from expllm.evaluation.answers import Answerer
@@ -180,10 +179,7 @@ def _ask(
 
 def _photos(faces: Sequence[LabelledFace]) -> Iterator[bytes | Reject]:
     for face in faces:
-        try:
-            yield face.image if face.image is not None else storage.read(face.photo)
-        except ObjectFailed:
-            yield Reject.UNREADABLE_OBJECT
+        yield storage.read_photograph(face.photo) if face.image is None else face.image
 
 
 def _answering(

@@ -9,7 +9,6 @@ from typing import Any
 import pyarrow as pa
 
 from expllm.distributed import storage
-from expllm.distributed.store_errors import ObjectFailed
 from expllm.errors import Reject
 from expllm.faces import Cut
 from expllm.models.face_reader import DETECTOR, FaceReader, ReadFace
@@ -125,7 +124,4 @@ def _read(listed: Mapping[str, Any]) -> _Read:
 def _data(listed: Mapping[str, Any]) -> bytes | Reject:
     if listed["size_bytes"] > _MOST_BYTES:
         return Reject.TOO_LARGE
-    try:
-        return storage.read(listed["photo_uri"])
-    except ObjectFailed:
-        return Reject.UNREADABLE_OBJECT
+    return storage.read_photograph(listed["photo_uri"])

@@ -8,7 +8,6 @@ import pyarrow as pa
 
 from expllm.distributed import storage
 from expllm.distributed.faces import FOUND_FACES
-from expllm.distributed.store_errors import ObjectFailed
 from expllm.errors import Reject
 from expllm.exp_cot.instructions import NoText
 from expllm.faces import Cut
@@ -42,14 +41,9 @@ class MeasureFaces:
 def _photos(listed: Sequence[Mapping[str, Any]], images: Sequence[bytes | None]) -> dict[str, bytes | Reject]:
     """The bytes of each photograph once, however many of its faces are labelled."""
     given = {one["photo"]: image for one, image in zip(listed, images, strict=True)}
-    return {photo: _read(photo) if image is None else image for photo, image in given.items()}
-
-
-def _read(photo: str) -> bytes | Reject:
-    try:
-        return storage.read(photo)
-    except ObjectFailed:
-        return Reject.UNREADABLE_OBJECT
+    return {
+        photo: storage.read_photograph(photo) if image is None else image for photo, image in given.items()
+    }
 
 
 def _row(known: Mapping[str, Any], found: list[ReadFace] | Reject) -> dict[str, Any]:

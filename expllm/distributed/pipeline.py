@@ -9,10 +9,11 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from expllm.config import LabelConfig
+from expllm.config import BuildCotConfig, LabelConfig
 from expllm.distributed import cluster
 from expllm.distributed.encode import Encode
 from expllm.distributed.faces import FindFaces
+from expllm.distributed.measure import MeasureFaces
 from expllm.distributed.results import RESULTS
 from expllm.errors import CallerError
 from expllm.manifest import Shard
@@ -21,8 +22,8 @@ from expllm.models.checkpoint import Checkpoint, resolve
 _BLOCK_BYTES = 2 * 1024**2
 """Rows leave a stage in blocks of this size: small enough to flow on while a shard is still read."""
 _ENCODE_BATCH = 32
-_FACE_CPUS = 1.0
-_ENCODER_CPUS = 0.5
+FACE_CPUS = 1.0
+ENCODER_CPUS = 0.5
 _TASKS_CPUS = 1.0
 
 
@@ -44,25 +45,8 @@ def answers(work: list[Shard], checkpoint: Checkpoint, config: LabelConfig) -> I
 
 
 def _dataset(work: list[Shard], checkpoint: Checkpoint, config: LabelConfig) -> Dataset:
-    found = ray.data.from_arrow([_listed(shard) for shard in work]).map_batches(
-        FindFaces,
-        fn_constructor_args=(config.decode_timeout_s, checkpoint.preprocessing.cut),
-        batch_size=None,
-        batch_format="pyarrow",
-        compute=ActorPoolStrategy(size=config.face_workers),
-        num_cpus=_FACE_CPUS,
-        **cluster.few_restarts(),
-    )
-    encoded = found.map_batches(
-        Encode,
-        fn_constructor_args=(config.model, config.encoder_device),
-        batch_size=_ENCODE_BATCH,
-        batch_format="pyarrow",
-        compute=ActorPoolStrategy(size=config.encoder_workers),
-        num_cpus=_ENCODER_CPUS,
-        num_gpus=config.encoder_gpus,
-        **cluster.few_restarts(),
-    )
+    listed = ray.data.from_arrow([_listed(shard) for shard in work])
+    encoded = with_features(listed, FindFaces, None, checkpoint, config)
     if config.engine == "serve":
         from expllm.distributed.serve_engine import answer_by_serve
 
@@ -72,6 +56,40 @@ def _dataset(work: list[Shard], checkpoint: Checkpoint, config: LabelConfig) -> 
     return answer_in_job(encoded, checkpoint, config)
 
 
+def with_features(
+    listed: Dataset,
+    find: type[FindFaces] | type[MeasureFaces],
+    photographs: int | None,
+    checkpoint: Checkpoint,
+    config: LabelConfig | BuildCotConfig,
+) -> Dataset:
+    """Listed photographs into encode.FEATURES, by as many processes as the configuration says.
+
+    Args:
+        find: What finds faces in them.
+        photographs: Those that it is given at a time; None for all of a block.
+    """
+    found = listed.map_batches(
+        find,
+        fn_constructor_args=(config.decode_timeout_s, checkpoint.preprocessing.cut),
+        batch_size=photographs,
+        batch_format="pyarrow",
+        compute=ActorPoolStrategy(size=config.face_workers),
+        num_cpus=FACE_CPUS,
+        **cluster.few_restarts(),
+    )
+    return found.map_batches(
+        Encode,
+        fn_constructor_args=(config.model, config.encoder_device),
+        batch_size=_ENCODE_BATCH,
+        batch_format="pyarrow",
+        compute=ActorPoolStrategy(size=config.encoder_workers),
+        num_cpus=ENCODER_CPUS,
+        num_gpus=config.encoder_gpus,
+        **cluster.few_restarts(),
+    )
+
+
 def _listed(shard: Shard) -> pa.Table:
     ids = pa.array([shard.shard_id] * shard.photographs.num_rows)
     return shard.photographs.append_column("shard_id", ids)
@@ -79,7 +97,7 @@ def _listed(shard: Shard) -> pa.Table:
 
 def _check_resources(config: LabelConfig) -> None:
     """Refuse what would wait for ever for processors that the cluster does not have."""
-    workers = _FACE_CPUS * config.face_workers + _ENCODER_CPUS * config.encoder_workers
+    workers = FACE_CPUS * config.face_workers + ENCODER_CPUS * config.encoder_workers
     engines = config.engine_workers * max(1, config.engine_gpus)
     needed = {
         "CPU": workers + engines + _TASKS_CPUS,

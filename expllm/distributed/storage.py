@@ -14,8 +14,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
-from expllm.distributed.store_errors import BROKEN_OFF, ObjectGone, naming
-from expllm.errors import CallerError, RunError
+from expllm.distributed.store_errors import BROKEN_OFF, ObjectFailed, ObjectGone, naming
+from expllm.errors import CallerError, Reject, RunError
 
 _READ_ATTEMPTS = 3
 """Tries of a GET whose body breaks off; the client itself retries only until the body begins."""
@@ -166,6 +166,18 @@ def read(uri: str) -> bytes:
                 if attempt == _READ_ATTEMPTS - 1:
                     raise
     raise AssertionError("every attempt returns or raises")
+
+
+def read_photograph(uri: str) -> bytes | Reject:
+    """Read a photograph; one that the store does not give costs its own row.
+
+    Raises:
+        CallerError: the store cannot be reached.
+    """
+    try:
+        return read(uri)
+    except ObjectFailed:
+        return Reject.UNREADABLE_OBJECT
 
 
 def _read_file(uri: str) -> bytes:

@@ -14,7 +14,6 @@ from ray.data import ActorPoolStrategy, Dataset
 from expllm.config import BuildCotConfig
 from expllm.datasets import LabelledFace
 from expllm.distributed import cluster, pipeline
-from expllm.distributed.encode import Encode
 from expllm.distributed.measure import LABELLED, MeasureFaces
 from expllm.distributed.teach import Teach, Teaching
 from expllm.exp_cot.calls import Purse
@@ -25,8 +24,7 @@ _BLOCK_FACES = 64
 _MEASURE_BATCH = 32
 _WRITER_BATCH = 64
 """Faces that are taught together by the writer; with a chat model twice those asked about at a time."""
-_FACE_CPUS = 1.0
-_OTHER_CPUS = 0.5
+_TEACHING_CPUS = 0.5
 
 
 def taught(
@@ -59,9 +57,8 @@ def endpoint_key(config: BuildCotConfig) -> str | None:
 
 def _needs(config: BuildCotConfig) -> tuple[dict[str, float], str]:
     engines = config.engine_workers if config.teacher == "vllm" else 0
-    workers = _FACE_CPUS * config.face_workers + _OTHER_CPUS * (
-        config.encoder_workers + config.teaching_workers
-    )
+    faces = pipeline.FACE_CPUS * config.face_workers + pipeline.ENCODER_CPUS * config.encoder_workers
+    workers = faces + _TEACHING_CPUS * config.teaching_workers
     needed = {
         "CPU": workers + engines,
         "GPU": config.encoder_gpus * config.encoder_workers + config.engine_gpus * engines,
@@ -101,32 +98,15 @@ def _dataset(faces: list[LabelledFace], checkpoint: Checkpoint, teaching: Teachi
     config = teaching.config
     batch = _WRITER_BATCH if config.teacher == "writer" else 2 * config.calls_at_once
     blocks = [_listed(faces[start : start + _BLOCK_FACES]) for start in range(0, len(faces), _BLOCK_FACES)]
-    measured = ray.data.from_arrow(blocks).map_batches(
-        MeasureFaces,
-        fn_constructor_args=(config.decode_timeout_s, checkpoint.preprocessing.cut),
-        batch_size=_MEASURE_BATCH,
-        batch_format="pyarrow",
-        compute=ActorPoolStrategy(size=config.face_workers),
-        num_cpus=_FACE_CPUS,
-        **cluster.few_restarts(),
-    )
-    encoded = measured.map_batches(
-        Encode,
-        fn_constructor_args=(config.model, config.encoder_device),
-        batch_size=_MEASURE_BATCH,
-        batch_format="pyarrow",
-        compute=ActorPoolStrategy(size=config.encoder_workers),
-        num_cpus=_OTHER_CPUS,
-        num_gpus=config.encoder_gpus,
-        **cluster.few_restarts(),
-    )
+    listed = ray.data.from_arrow(blocks)
+    encoded = pipeline.with_features(listed, MeasureFaces, _MEASURE_BATCH, checkpoint, config)
     return encoded.map_batches(
         Teach,
         fn_constructor_args=(teaching,),
         batch_size=batch,
         batch_format="pyarrow",
         compute=ActorPoolStrategy(size=config.teaching_workers),
-        num_cpus=_OTHER_CPUS,
+        num_cpus=_TEACHING_CPUS,
         **cluster.few_restarts(),
     )
 

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from expllm.evaluation import plots
 from expllm.evaluation.document import HEADLINE, short
 from expllm.evaluation.published import PUBLISHED
 from expllm.facs import ACTION_UNITS
+from expllm.report import frame
 
 _TEXTS = (
     ("accuracy", "accuracy"),
@@ -35,16 +34,10 @@ def render(found: Mapping[str, Any]) -> str:
     Args:
         found: What `document.document` gives, with `against` where another model was measured as well.
     """
-    environment = Environment(
-        loader=PackageLoader("expllm.evaluation", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"short": short, "words": lambda name: name.replace("_", " ")}
-    return environment.get_template("page.html").render(
-        css=_css(),
+    templates = frame.environment("expllm.evaluation", short=short, words=lambda name: name.replace("_", " "))
+    added = files("expllm.evaluation").joinpath("page.css").read_text(encoding="utf-8")
+    return templates.get_template("page.html").render(
+        css=frame.style() + added,
         found=found,
         headline=HEADLINE,
         texts=_TEXTS,
@@ -53,9 +46,3 @@ def render(found: Mapping[str, Any]) -> str:
         published=PUBLISHED,
         plots=plots,
     )
-
-
-def _css() -> str:
-    """The report's style, and what this page adds to it."""
-    report = files("expllm.report").joinpath("report.css").read_text(encoding="utf-8")
-    return report + files("expllm.evaluation").joinpath("page.css").read_text(encoding="utf-8")

@@ -3,16 +3,14 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from expllm.errors import Outcome, Reject
 from expllm.expressions import EXPRESSIONS
 from expllm.facs import ACTION_UNITS
-from expllm.report import gallery
+from expllm.report import frame, gallery
 from expllm.report.tally import CONFIDENCE_BINS, Tally
 
 REASONS: dict[str, str] = {
@@ -75,8 +73,9 @@ def render(
         model_card: The checkpoint's card.json, where there is one.
         thumbnails: (photo_uri, face_index) -> data URI; without it the page holds no pixels.
     """
-    return _template().render(
-        css=files("expllm.report").joinpath("report.css").read_text(encoding="utf-8"),
+    templates = frame.environment("expllm.report", count=_count, share=_share, number=_number)
+    return templates.get_template("report.html").render(
+        css=frame.style(),
         title=title,
         tally=tally,
         outcomes=dict(tally.values("outcome")),
@@ -92,18 +91,6 @@ def render(
         cards=gallery.cards(rows, thumbnails or {}),
         has_thumbnails=bool(thumbnails),
     )
-
-
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("expllm.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"count": _count, "share": _share, "number": _number}
-    return environment.get_template("report.html")
 
 
 def facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
