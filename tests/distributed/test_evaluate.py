@@ -77,7 +77,7 @@ def test_an_endpoint_that_refuses_ends_the_evaluation_with_one_line(faces: Path,
         ("expllm-7", "faces", "no model"),
         ("openai:host", "faces", "openai:URL#MODEL"),
         ("openai:http://me:word@host#model", "faces", "no user name"),
-        ("openai:http://127.0.0.1:9#model", "nowhere", "no such folder"),
+        ("openai:http://127.0.0.1:9#model", "nowhere", "no such file or folder"),
     ],
 )
 def test_a_wrong_argument_is_told_before_anything_is_done(
