@@ -60,7 +60,7 @@ class Endpoint:
 
     Args:
         url: The base, such as https://api.openai.com/v1.
-        timeout_s: Longest time from the request to the end of its answer, for each try.
+        timeout_s: Longest wait for a connection, and from the request to the end of its answer; for each try.
         retries: Tries after the first.
 
     Raises:
@@ -147,7 +147,8 @@ class Endpoint:
             return ""
         if self._key:
             text = text.replace(self._key, "(the key)")
-        return f": {' '.join(text.split())[:_MOST_REASON_SIGNS]}"
+        line = "".join(filter(str.isprintable, " ".join(text.split())))
+        return f": {line[:_MOST_REASON_SIGNS]}"
 
 
 class _TryAgain(Exception):

@@ -177,7 +177,7 @@ def test_an_endpoint_that_is_not_there_is_named(monkeypatch):
     ],
 )
 def test_what_no_request_gets_past_is_the_callers_mistake_at_once(endpoint, ask, status, named):
-    body = json.dumps({"error": {"message": f"no\n{KEY} here"}}).encode()
+    body = json.dumps({"error": {"message": f"no\n{KEY}\x1b\ud800 here"}}).encode()
     endpoint.script(endpoint.reply(status, body))
     with pytest.raises(Refused, match=named) as caught:
         ask()
