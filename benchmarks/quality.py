@@ -55,7 +55,10 @@ def main(
         bool, Option("--only-peers", help="Measure no language model: minutes less.")
     ] = False,
 ) -> None:
-    """Measure the model, with and without hints, and its peers; print one table and write quality.json."""
+    """Measure the model, with and without hints, and its peers; print tables and write quality.json.
+
+    Photographs are measured whole and by halves of the people.
+    """
     if photographs is None:
         title = f"{people} rendered people never seen in training"
         shown, faint = _rendered(out, people)
@@ -70,6 +73,24 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     figures = {name: quality and asdict(quality) for name, quality in results.items()}
     (out / "quality.json").write_text(json.dumps(figures, indent=2) + "\n")
+    _print(title, results)
+    if photographs and not half:
+        for one in Half:
+            _print(f"{title}, half {one}", _of_half(one, shown, answers))
+
+
+def _of_half(
+    half: Half, shown: Sequence[Picture], answers: Mapping[str, list[Said] | None]
+) -> dict[str, Quality | None]:
+    """The figures of the photographs of one half of the people."""
+    places = [place for place, picture in enumerate(shown) if pictures.half_of(picture.person) is half]
+    return {
+        name: said and measure([(shown[place], said[place]) for place in places])
+        for name, said in answers.items()
+    }
+
+
+def _print(title: str, results: Mapping[str, Quality | None]) -> None:
     Console(width=max(_WIDTH, Console().width)).print(as_table(title, results))
 
 
