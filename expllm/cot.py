@@ -93,14 +93,19 @@ class Agreement:
     """Share of the movements a text must name that it names; None where there are none."""
 
 
+def begin(head: str) -> str:
+    """How the part of an answer begins that has this head."""
+    return f"**{head}:**"
+
+
 def render(chain: ChainOfThought, *, label_first: bool = False) -> str:
     """Write a chain of thought in the grammar that `parse` reads.
 
     `label_first` gives the order of the published code: the Expression line, then the three sections.
     """
     sections = (chain.key_observations, chain.interpretation, chain.conclusion)
-    lines = [f"**{head}:** {section}" for head, section in zip(_CHAIN, sections, strict=True)]
-    label = f"**{EXPRESSION}:** {chain.expression.word}"
+    lines = [f"{begin(head)} {section}" for head, section in zip(_CHAIN, sections, strict=True)]
+    label = f"{begin(EXPRESSION)} {chain.expression.word}"
     return "\n".join([label, *lines] if label_first else [*lines, label])
 
 

@@ -114,6 +114,17 @@ def _columns(unit: ActionUnit) -> tuple[str, ...]:
 COLUMNS: tuple[str, ...] = tuple(column for unit in _ALL for column in _columns(unit))
 """The fields of the table's action_units struct, in order."""
 
+_OTHER_SIDE = {"left": "right", "right": "left"}
+
+
+def _mirrored(column: str) -> str:
+    name, _, side = column.partition("_")
+    return f"{name}_{_OTHER_SIDE[side]}" if side else name
+
+
+MIRRORED_COLUMNS = [COLUMNS.index(_mirrored(column)) for column in COLUMNS]
+"""For each place in COLUMNS, the place of the same movement on a mirrored face."""
+
 
 def associated(number: int, side: Side) -> tuple[Expression, ...]:
     """The expressions a movement is associated with, given the side that shows it."""

@@ -32,7 +32,7 @@ def ask_label(hints: Intensities | None) -> str:
 
     It shares with `explain` everything up to the question.
     """
-    return _START + words(hints, label_only=True) + _ANSWER + f"**{cot.EXPRESSION}:**"
+    return _START + words(hints, label_only=True) + _ANSWER + cot.begin(cot.EXPRESSION)
 
 
 def words(hints: Intensities | None, *, label_only: bool = False) -> str:

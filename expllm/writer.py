@@ -98,6 +98,12 @@ def classify(intensities: Intensities, *, shown_from: float = SHOWN_FROM) -> dic
     return scores
 
 
+def rule(intensities: Intensities) -> Expression:
+    """The expression that `classify` scores highest."""
+    scores = classify(intensities)
+    return max(scores, key=scores.__getitem__)
+
+
 def shown(intensities: Intensities, shown_from: float = SHOWN_FROM) -> tuple[Movement, ...]:
     """What a text names: the MOST_SHOWN strongest movements from `shown_from` on, in the table's order."""
     found = movements(intensities, shown_from)

@@ -14,7 +14,7 @@ from itertools import groupby
 from expllm import cot, writer
 from expllm.cot import Observation
 from expllm.expressions import Expression
-from expllm.facs import ACTION_UNITS, COLUMNS, Intensities, Movement, Side, Strength
+from expllm.facs import ACTION_UNITS, COLUMNS, Movement, Side, Strength
 
 _MIDDLE = {Strength.FAINT: 0.15, Strength.SLIGHT: 0.3, Strength.CLEAR: 0.525, Strength.STRONG: 0.825}
 """What a strength in words stands for: the middle of its band."""
@@ -40,13 +40,7 @@ class Edit:
     @property
     def begun(self) -> str:
         """The words the answer is begun with: the model cannot add to the observations any more."""
-        return f"**{cot.KEY_OBSERVATIONS}:** {self.key_observations}\n**{cot.INTERPRETATION}:**"
-
-
-def rule(intensities: Intensities) -> Expression:
-    """The expression that scores highest by the fixed rule."""
-    scores = writer.classify(intensities)
-    return max(scores, key=scores.__getitem__)
+        return f"{cot.begin(cot.KEY_OBSERVATIONS)} {self.key_observations}\n{cot.begin(cot.INTERPRETATION)}"
 
 
 def edits(key_observations: str, label: Expression) -> list[Edit]:
@@ -56,7 +50,8 @@ def edits(key_observations: str, label: Expression) -> list[Edit]:
     gives a movement no strength, the rule does not give the label, or no single change moves its answer.
     """
     named = cot.observations(key_observations)
-    if any(o.strength is None or o.side is None for o in named) or rule(intensities(named)) is not label:
+    is_vague = any(o.strength is None or o.side is None for o in named)
+    if is_vague or writer.rule(intensities(named)) is not label:
         return []
     found = [
         edit

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from expllm.datasets import LabelledFace
 from expllm.evaluation.answers import Said
 from expllm.evaluation.bootstrap import Figure, Resampling, share
-from expllm.evaluation.chains import rule
 from expllm.evaluation.texts import names
+from expllm.writer import rule
 
 
 @dataclass(frozen=True)

@@ -37,13 +37,14 @@ _TOP = 20
 """Tokens whose log probabilities are asked for; the most that the interface allows."""
 
 _CHAIN = (
-    f"**{cot.KEY_OBSERVATIONS}:** each movement with its strength and, in brackets, the expressions that it "
-    'is associated with; movements are parted by commas and semicolons, such as "strong cheek raiser, strong '
-    'lip corner puller (happiness); clear left dimpler (contempt)."',
-    f"**{cot.INTERPRETATION}:** how the movements act together, the dominant expression and the runner-up.",
-    f"**{cot.CONCLUSION}:** what follows, in one sentence.",
+    f"{cot.begin(cot.KEY_OBSERVATIONS)} each movement with its strength and, in brackets, the expressions "
+    'that it is associated with; movements are parted by commas and semicolons, such as "strong cheek '
+    'raiser, strong lip corner puller (happiness); clear left dimpler (contempt)."',
+    f"{cot.begin(cot.INTERPRETATION)} how the movements act together, the dominant expression and the "
+    "runner-up.",
+    f"{cot.begin(cot.CONCLUSION)} what follows, in one sentence.",
 )
-_LABEL = f"**{cot.EXPRESSION}:** one word, the expression."
+_LABEL = f"{cot.begin(cot.EXPRESSION)} one word, the expression."
 
 
 def form(*, label_first: bool = False) -> str:

@@ -11,7 +11,7 @@ from expllm.exp_cot.rounds import MOST_WORDS, Attempt, Case
 from expllm.expressions import EXPRESSIONS, Expression
 from expllm.facs import NAMED_FROM, Intensities, movements
 
-_HEADS = f"**{cot.KEY_OBSERVATIONS}:** and **{cot.INTERPRETATION}:**"
+_HEADS = f"{cot.begin(cot.KEY_OBSERVATIONS)} and {cot.begin(cot.INTERPRETATION)}"
 _WORDS = ", ".join(e.word for e in EXPRESSIONS)
 
 _DESCRIBE = (
@@ -34,8 +34,8 @@ _REFLECT = (
 _AGAIN = "Write a new description of the same face. "
 _CONCLUDE = (
     "You bring descriptions of faces into one form. Write four paragraphs, each on one line, that begin "
-    f"with **{cot.KEY_OBSERVATIONS}:**, **{cot.INTERPRETATION}:**, **{cot.CONCLUSION}:** and "
-    f"**{cot.EXPRESSION}:**. Keep the names of the movements, their strengths and sides, and add none. The "
+    f"with {', '.join(map(cot.begin, cot.HEADS[:-1]))} and {cot.begin(cot.EXPRESSION)}. "
+    "Keep the names of the movements, their strengths and sides, and add none. The "
     "interpretation names the dominant expression before any other. The conclusion is one sentence and names "
     "the given expression and no other. The last paragraph is the given expression alone. "
     f"At most {MOST_WORDS - 20} words in all."

@@ -162,8 +162,8 @@ def movement_faults(named: Sequence[Observation], measured: Intensities) -> tupl
 
 def key_observations(description: str) -> str:
     """The text under the head KEY_OBSERVATIONS up to the next head; all of a text without heads."""
-    _, _, after = description.partition(f"**{cot.KEY_OBSERVATIONS}:**")
-    return (after or description).partition(f"**{cot.INTERPRETATION}:**")[0]
+    _, _, after = description.partition(cot.begin(cot.KEY_OBSERVATIONS))
+    return (after or description).partition(cot.begin(cot.INTERPRETATION))[0]
 
 
 def _names(numbers: Sequence[int]) -> str:

@@ -27,8 +27,8 @@ class WriterTeacher:
         """Name the movements and weigh them for the expression whose prototype they are nearest to."""
         named = map(as_named, writer.shown(case.measured, self._shown_from(case)))
         chain = self._write(case, case.told or nearest(named))
-        seen = f"**{cot.KEY_OBSERVATIONS}:** {chain.key_observations}"
-        return f"{seen}\n**{cot.INTERPRETATION}:** {chain.interpretation}"
+        seen = f"{cot.begin(cot.KEY_OBSERVATIONS)} {chain.key_observations}"
+        return f"{seen}\n{cot.begin(cot.INTERPRETATION)} {chain.interpretation}"
 
     def guess(self, description: str) -> Expression | None:
         """The expression nearest to the movements that Key Observations names; it reads nothing else."""

@@ -18,7 +18,7 @@ from expllm.models.checkpoint import Checkpoint
 from expllm.models.engine import Engine
 
 _IN_FLIGHT = 64
-_LABEL_FIRST = f"**{cot.EXPRESSION}:**"
+_LABEL_FIRST = cot.begin(cot.EXPRESSION)
 
 
 class EngineAnswerer:

@@ -7,19 +7,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from expllm.faces import CROP_PX
-from expllm.facs import COLUMNS
+from expllm.facs import MIRRORED_COLUMNS
 from expllm.models.preprocessing import to_pixels
 
 PHOTOGRAPHS_HIDDEN_RATE, RENDERED_HIDDEN_RATE = 0.1, 0.25
 """How often each branch of the encoder is hidden from what learns to read it."""
-_SIDES = {"_left": "_right", "_right": "_left"}
-_MIRRORED = [
-    COLUMNS.index(
-        next((c.removesuffix(side) + other for side, other in _SIDES.items() if c.endswith(side)), c)
-    )
-    for c in COLUMNS
-]
-"""For each place in COLUMNS, the place of the same movement on a mirrored face."""
 
 
 def centre(crops: UInt8[np.ndarray, "faces h w 3"]) -> UInt8[np.ndarray, "faces c c 3"]:
@@ -71,11 +63,15 @@ def draw_moves(
     return torch.from_numpy(np.moveaxis(np.array(rows), -1, 0).astype(np.float32))
 
 
-def draw_shown(faces: int, rng: np.random.Generator) -> Float32[Tensor, "faces 2"]:
-    """Draw which branch of the FaceTower is hidden (0), if any: its readers must be able to read either."""
+def draw_shown(faces: int, rng: np.random.Generator) -> Float32[Tensor, "faces 3"]:
+    """Draw which branch of the FaceTower is hidden (0), if any: its readers must be able to read either.
+
+    The vote is always hidden. On rendered faces it is often wrong, and who learns from them to read it would
+    learn to mistrust it on photographs as well.
+    """
     draws = rng.random((faces, 1))
-    hidden = np.hstack([draws < PHOTOGRAPHS_HIDDEN_RATE, draws > 1 - RENDERED_HIDDEN_RATE])
-    return torch.from_numpy(~hidden).float()
+    hidden = [draws < PHOTOGRAPHS_HIDDEN_RATE, draws > 1 - RENDERED_HIDDEN_RATE, draws >= 0]
+    return torch.from_numpy(~np.hstack(hidden)).float()
 
 
 def moved(
@@ -89,7 +85,7 @@ def mirrored(
     action_units: Float32[np.ndarray, "faces units"], mirror: Bool[np.ndarray, " faces"]
 ) -> Float32[np.ndarray, "faces units"]:
     """Intensities as they stand on the mirrored faces: left and right change places."""
-    return np.where(mirror[:, None], action_units[:, _MIRRORED], action_units)
+    return np.where(mirror[:, None], action_units[:, MIRRORED_COLUMNS], action_units)
 
 
 def _uniform(generator: torch.Generator, faces: int, low: float, high: float, channels: int = 1) -> Tensor:

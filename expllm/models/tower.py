@@ -12,12 +12,15 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from expllm.expressions import EXPRESSIONS
 from expllm.faces import CROP_PX
+from expllm.facs import MIRRORED_COLUMNS
 from expllm.models import face_api
 from expllm.models.preprocessing import Preprocessing
 from expllm.unit_reader import EVIDENCE
 
 _LEAST_VOTE = -8.0
 """No expression is voted further down than this log-probability."""
+_MIRRORED_EVIDENCE = [*range(len(EXPRESSIONS)), *(len(EXPRESSIONS) + place for place in MIRRORED_COLUMNS)]
+"""For each place in the evidence, the place of the same evidence on a mirrored face."""
 
 
 class FaceTowerConfig(PreTrainedConfig):
@@ -44,8 +47,9 @@ class FaceTower(PreTrainedModel):
     `photographs` keeps its weights, learnt on photographs; `rendered` starts from them, with layers more, and
     goes on learning.
     Every token also carries what all tokens together say of expression and action units, as a class token
-    would: who reads one place knows the face it belongs to. For the expression, face-api's own layer has a
-    vote besides: what is learnt on rendered faces would trust it less than photographs deserve.
+    would: who reads one place knows the face it belongs to. It is the mean of what the crop and its mirror
+    image say. For the expression, face-api's own layer has a vote besides: what is learnt on rendered faces
+    would trust it less than photographs deserve.
     """
 
     config: FaceTowerConfig
@@ -68,7 +72,9 @@ class FaceTower(PreTrainedModel):
             shown: as `read` takes it.
         """
         tokens, evidence, vote = self.read(pixel_values, shown)
-        evidence = torch.cat([evidence[:, : len(EXPRESSIONS)] + vote, evidence[:, len(EXPRESSIONS) :]], dim=1)
+        _, mirrored, mirrored_vote = self.read(pixel_values.flip(-1), shown)
+        evidence = (evidence + mirrored[:, _MIRRORED_EVIDENCE]) / 2
+        evidence[:, : len(EXPRESSIONS)] += (vote + mirrored_vote) / 2
         everywhere = evidence[:, None].expand(-1, tokens.shape[1], -1)
         return BaseModelOutput(last_hidden_state=torch.cat([tokens, everywhere.to(tokens.dtype)], dim=-1))
 
@@ -76,16 +82,16 @@ class FaceTower(PreTrainedModel):
         """Tokens without evidence, the evidence that the readers find in them, and face-api's vote.
 
         Args:
-            shown: faces x 2, 0 where a face hides `photographs` or `rendered` from its readers; None
-                shows both. Who hides `photographs` has no vote.
+            shown: faces x 3, 0 where a face hides `photographs`, `rendered` or the vote from its readers;
+                None shows all.
         """
         # With the channels last a CPU trains convolutions in bfloat16 nearly twice as fast.
         pixel_values = pixel_values.contiguous(memory_format=torch.channels_last)
-        shown = pixel_values.new_ones(len(pixel_values), 2) if shown is None else shown
+        shown = pixel_values.new_ones(len(pixel_values), 3) if shown is None else shown
         by_photographs, by_rendered = self.photographs(pixel_values), self.rendered(pixel_values)
         branches = [self.photographs.tokens(by_photographs), self.rendered.tokens(by_rendered)]
         tokens = torch.cat([branches[i] * shown[:, i, None, None] for i in range(2)], dim=-1)
-        return tokens, self.readers(tokens), shown[:, :1] * self._vote(by_photographs)
+        return tokens, self.readers(tokens), shown[:, 2:] * self._vote(by_photographs)
 
     def _vote(self, places: Tensor) -> Tensor:
         """Log-probabilities by face-api's last layer, times `vote`; for contempt chance alone."""

@@ -11,7 +11,7 @@ from expllm.datasets import LabelledFace
 from expllm.errors import Reject
 from expllm.evaluation.answers import Question, Reply, SeenFace
 from expllm.evaluation.asking import Shown, ShownPair
-from expllm.evaluation.chains import intensities, rule
+from expllm.evaluation.chains import intensities
 from expllm.evaluation.counterfactual import Pair
 from expllm.expressions import EXPRESSIONS, Expression
 from expllm.facs import COLUMNS, Intensities
@@ -49,7 +49,7 @@ def shown(
 
 def pair(number: int, present: Intensities, absent: Intensities, person: str = "1") -> ShownPair:
     """Two found faces that differ in one movement."""
-    faces = [shown(rule(action_units), action_units, person) for action_units in (absent, present)]
+    faces = [shown(writer.rule(action_units), action_units, person) for action_units in (absent, present)]
     return ShownPair(Pair(number, faces[0].face, faces[1].face), *faces)
 
 
@@ -76,7 +76,7 @@ class ScriptedModel:
         sees = dict(zip(COLUMNS, map(float, question.face.features[0]), strict=True))
         if self._is_blind:
             sees = dict(question.hints or REST)
-        label = rule(sees)
+        label = writer.rule(sees)
         chain = writer.write(sees, label, random.Random(0))
         text = cot.render(chain, label_first=question.is_label_first)
         if question.begun:
@@ -88,7 +88,7 @@ class ScriptedModel:
 
     def _rest(self, begun: str, own: Expression) -> str:
         observations = begun.partition(":** ")[2].partition("\n")[0]
-        label = rule(intensities(cot.observations(observations))) if self._follows else own
+        label = writer.rule(intensities(cot.observations(observations))) if self._follows else own
         return (
             f" {label.word} is dominant.\n**{cot.CONCLUSION}:** The face shows {label}."
             f"\n**{cot.EXPRESSION}:**{prompt.label_words()[label]}"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expllm import cot, writer
-from expllm.evaluation.chains import Change, edits, intensities, rewritten, rule
+from expllm.evaluation.chains import Change, edits, intensities, rewritten
 from expllm.expressions import EXPRESSIONS, Expression
 from expllm.facs import COLUMNS
 
@@ -23,18 +23,18 @@ def test_observations_said_anew_name_the_same_movements(
 
 @given(FACES, st.integers(0, 99))
 def test_the_rule_gives_another_label_after_each_change(face: dict[str, float], seed: int) -> None:
-    text = writer.write(face, rule(face), random.Random(seed)).key_observations
-    label = rule(intensities(cot.observations(text)))
+    text = writer.write(face, writer.rule(face), random.Random(seed)).key_observations
+    label = writer.rule(intensities(cot.observations(text)))
     for edit in edits(text, label):
-        assert edit.should is rule(intensities(cot.observations(edit.key_observations)))
+        assert edit.should is writer.rule(intensities(cot.observations(edit.key_observations)))
         assert (edit.should is label) == (edit.change is Change.NONE)
 
 
 @given(FACES, st.integers(0, 99))
 def test_one_movement_is_changed(face: dict[str, float], seed: int) -> None:
-    text = writer.write(face, rule(face), random.Random(seed)).key_observations
+    text = writer.write(face, writer.rule(face), random.Random(seed)).key_observations
     before = set(cot.observations(text))
-    for edit in edits(text, rule(intensities(cot.observations(text)))):
+    for edit in edits(text, writer.rule(intensities(cot.observations(text)))):
         after = set(cot.observations(edit.key_observations))
         new = {Change.NONE: 0, Change.REMOVED: 0, Change.SWAPPED: 1}[edit.change]
         assert (len(before - after), len(after - before)) == (int(edit.change is not Change.NONE), new)

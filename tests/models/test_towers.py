@@ -13,6 +13,7 @@ from transformers import (
 )
 
 from expllm.expressions import EXPRESSIONS, Expression
+from expllm.facs import COLUMNS, MIRRORED_COLUMNS
 from expllm.models import face_api
 from expllm.models.architecture import ExpllmConfig, feature_width, num_image_tokens, patch_features
 from expllm.models.preprocessing import Preprocessing
@@ -69,7 +70,7 @@ def test_a_tower_needs_no_weights_to_be_made() -> None:
 
 def test_every_token_carries_the_same_evidence_and_hidden_branches_carry_nothing() -> None:
     tower = FaceTower(FaceTowerConfig(hidden_size=32 + EVIDENCE))
-    shown = torch.tensor([[1.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
+    shown = torch.tensor([[1.0, 1.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 1.0]])
     tokens = tower(torch.rand(3, 3, 112, 112), shown).last_hidden_state
     assert (tokens[..., -EVIDENCE:] == tokens[:, :1, -EVIDENCE:]).all()
     assert (tokens[1, :, :16] == 0).all() and (tokens[2, :, 16:32] == 0).all() and (tokens[0] != 0).all()
@@ -93,6 +94,17 @@ def test_the_net_that_saw_photographs_votes_for_its_seven_expressions() -> None:
     assert torch.allclose(chances[:, EXPRESSIONS.index(Expression.CONTEMPT)], torch.tensor(1 / 7))
 
 
-def test_who_hides_the_photographs_branch_has_no_vote() -> None:
-    _, _, vote = started_tower().read(torch.rand(2, 3, 112, 112), torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
+def test_a_vote_that_is_hidden_is_none() -> None:
+    shown = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
+    _, _, vote = started_tower().read(torch.rand(2, 3, 112, 112), shown)
     assert (vote[0] == 0).all() and (vote[1] != 0).all()
+
+
+def test_a_mirrored_face_has_the_same_evidence_with_left_and_right_exchanged() -> None:
+    tower, pixels = started_tower(), torch.rand(2, 3, 112, 112)
+    evidence, mirrored = (
+        tower(side).last_hidden_state[:, 0, -EVIDENCE:].split([len(EXPRESSIONS), len(COLUMNS)], dim=1)
+        for side in (pixels, pixels.flip(-1))
+    )
+    assert torch.allclose(evidence[0], mirrored[0], atol=1e-4)
+    assert torch.allclose(evidence[1], mirrored[1][:, MIRRORED_COLUMNS], atol=1e-4)
