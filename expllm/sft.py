@@ -92,7 +92,7 @@ def weights(example: Example, encode: Callable[[str], list[int]]) -> list[float]
     asked, answer = len(encode(example.prompt)), example.answer
     begun = [(0, head) for head in cot.HEADS if example.prompt.endswith(cot.begin(head))]
     places = [(answer.find(cot.begin(head)), head) for head in cot.HEADS]
-    parts = sorted([*(begun or [(0, None)]), *(part for part in places if part[0] >= 0)], key=itemgetter(0))
+    parts = sorted([*(begun or [(0, "")]), *(part for part in places if part[0] >= 0)], key=itemgetter(0))
     starts = [len(encode(answer[:place])) for place, _ in parts]
     counts = [end - start for start, end in pairwise([*starts, len(encode(answer + prompt.END))])]
     counted = [SEEN_WEIGHT if head in _SEEN else 1.0 for _, head in parts]
