@@ -26,6 +26,7 @@ class Seen:
     pixels: UInt8[np.ndarray, "height width 3"]
     box_px: Box
     """In the coordinates of `pixels`."""
+    crop: UInt8[np.ndarray, "size size 3"]
     features: Float16[np.ndarray, "tokens width"]
     by_landmarks: Intensities
     """The action units that landmarks give."""
@@ -50,4 +51,5 @@ def _seen(reader: FaceReader, encoder: Encoder, data: bytes) -> Seen | None:
     left, top, right, bottom = (edge * photograph.scale for edge in face.columns["box_px"])
     by_landmarks: Intensities = face.columns["action_units"]
     features, joined = encoder.read(face.crop[None], [by_landmarks])
-    return Seen(photograph.pixels, (left, top, right, bottom), features[0], by_landmarks, joined[0])
+    box_px = (left, top, right, bottom)
+    return Seen(photograph.pixels, box_px, face.crop, features[0], by_landmarks, joined[0])

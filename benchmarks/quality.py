@@ -61,7 +61,7 @@ def main(
     """
     if photographs is None:
         title = f"{people} rendered people never seen in training"
-        shown, faint = _rendered(out, people)
+        shown, faint = rendered(out, people)
         labels = out / f"labels-{people}"
     else:
         title = f"Photographs of {photographs}" + (f", half {half}" if half else "")
@@ -94,7 +94,8 @@ def _print(title: str, results: Mapping[str, Quality | None]) -> None:
     Console(width=max(_WIDTH, Console().width)).print(as_table(title, results))
 
 
-def _rendered(out: Path, people: int) -> tuple[list[Picture], list[Picture]]:
+def rendered(out: Path, people: int) -> tuple[list[Picture], list[Picture]]:
+    """People never seen in training, with plain expressions and with faint ones; they are rendered once."""
     options = ["--count", str(people * len(EXPRESSIONS)), "--processes", "2", "--seed"]
     faint = [str(FIRST_FAINT_PERSON), "--peaks", str(FAINT_PEAK), str(FAINT_PEAK)]
     return (

@@ -19,7 +19,7 @@ def seen(
     pixels: np.ndarray, box_px: tuple[float, float, float, float], action_units: Intensities = REST
 ) -> Seen:
     features = np.zeros((49, 512), np.float16)
-    return Seen(pixels, box_px, features, action_units, action_units)
+    return Seen(pixels, box_px, np.zeros((112, 112, 3), np.uint8), features, action_units, action_units)
 
 
 def white(width: int, height: int) -> np.ndarray:
