@@ -13,6 +13,7 @@ COMMANDS: dict[str, str] = {
     "demo": "Label the bundled photographs with the bundled model and write the report.",
     "label": "Label every face of INPUT and add the rows to the table in OUTPUT.",
     "verify": "Check that every photograph of OUTPUT is accounted for exactly once.",
+    "forget": "Erase photographs from OUTPUT, from old versions too, and never label them again.",
     "report": "Write OUTPUT's report as one HTML file.",
     "faces": "Render faces whose action units are known exactly.",
     "build-cot": "Have a chain of thought written for every labelled face of DATA.",

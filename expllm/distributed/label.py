@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from expllm.config import LabelConfig
 from expllm.distributed import listing, manifest, pipeline, runs, storage, table
+from expllm.distributed.forget import unforgotten
 from expllm.distributed.progress import Counts, shown
 from expllm.distributed.results import Gathering
 from expllm.distributed.store_errors import ObjectFailed, ObjectGone
@@ -105,7 +106,8 @@ def run(source: str, output: str, config: LabelConfig, *, relabel: bool = False)
     """
     checkpoint = resolve(config.model)
     maker = Maker(checkpoint.model_id, prompt_id(hints=config.hints), DETECTOR)
-    photographs = seal(listing.list_photographs(source)).slice(0, config.limit)
+    listed = seal(listing.list_photographs(source))
+    photographs = unforgotten(output, listed).slice(0, config.limit)
     _check_readable(photographs)
     storage.check_writable(output)
     labels = table.create(output)

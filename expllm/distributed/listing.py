@@ -50,7 +50,7 @@ def _listed(source: str) -> Iterator[StoredObject]:
     if suffix in {".tar", ".tgz", ".gz", ".zip"}:
         raise CallerError(f"{source}: archives are not read; unpack it and name the folder")
     if suffix in _LISTS:
-        return _stats(_named_in(source))
+        return _stats(named_in(source))
     if storage.is_s3(source):
         return _s3_glob(source) if _is_glob(source) else _s3_prefix(source)
     path = storage.local_path(source)
@@ -106,7 +106,12 @@ def _glob_pattern(source: str) -> str:
     return "".join(parts.get(part, re.escape(part)) for part in re.split(r"(\*\*/|\*\*|\*|\?)", source))
 
 
-def _named_in(source: str) -> Iterator[str]:
+def named_in(source: str) -> Iterator[str]:
+    """The URIs that a list names, a .txt, .csv or .parquet file; relative names count from its folder.
+
+    Raises:
+        CallerError: there is no such list, or it cannot be read as one.
+    """
     try:
         data = storage.read(source)
     except ObjectGone as error:

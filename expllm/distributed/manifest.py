@@ -25,12 +25,25 @@ class Seal:
 
 
 def write(output: str, run_id: str, source: str, photographs: pa.Table) -> Seal:
-    """Write a run's manifest, then its seal; both stay as they are for good."""
+    """Write a run's manifest, then its seal; both stay until one of its photographs is forgotten."""
     data = _bytes(photographs)
     seal = Seal(run_id, source, photographs.num_rows, hashlib.sha256(data).hexdigest())
     storage.write(storage.join(output, "manifest", f"{run_id}.parquet"), data)
     storage.write(storage.join(output, "manifest", f"{run_id}.json"), json.dumps(asdict(seal)).encode())
     return seal
+
+
+def supersede(output: str, seal: Seal, photographs: pa.Table) -> Seal:
+    """Put another manifest in the place of a sealed one; broken off half-way, both count.
+
+    Args:
+        seal: The one that goes; its successor keeps its source and its place in the order of runs.
+    """
+    run_id, _, edition = seal.run_id.partition(".")
+    new = write(output, f"{run_id}.{int(edition or 1) + 1}", seal.source, photographs)
+    for suffix in ("json", "parquet"):
+        storage.delete(storage.join(output, "manifest", f"{seal.run_id}.{suffix}"))
+    return new
 
 
 def is_sealed(output: str, photographs: pa.Table) -> bool:

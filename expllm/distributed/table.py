@@ -2,10 +2,12 @@
 
 import re
 import time
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
@@ -84,6 +86,43 @@ def keys(table: DeltaTable) -> pa.Table:
     """Who is in the table: the columns KEYS of every row."""
     empty = pa.schema([LABELS.field(name) for name in KEYS]).empty_table()
     return pa.concat_tables([empty, *scan(table, KEYS)])
+
+
+def erase(output: str, photographs: Collection[str]) -> dict[str, int]:
+    """Remove photographs' rows for good, and tell how many each had; files without them stay as they are.
+
+    All older versions go with them, and every file that no version names: a killed run may have left rows in
+    one. A run that is going on finds the table changed at its next commit and stops.
+
+    Raises:
+        RunError: the table cannot be read, or the store did not take the commit.
+    """
+    with _naming(uri(output)):
+        table = _open(output)
+        if table is None:
+            return {}
+        found = _counted(table, photographs)
+        if found:
+            gone = pa.table({"photo_uri": pa.array(sorted(found), pa.string())})
+            version = max(time.time_ns(), (table.transaction_version(_APP) or 0) + 1)
+            # As in _write: a condition would stay in the log, with every URI.
+            table.merge(
+                gone,
+                predicate="here.photo_uri = gone.photo_uri",
+                source_alias="gone",
+                target_alias="here",
+                commit_properties=CommitProperties(app_transactions=[Transaction(_APP, version)]),
+            ).when_matched_delete().execute()
+            table.update_incremental()
+        table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
+        return found
+
+
+def _counted(table: DeltaTable, photographs: Collection[str]) -> dict[str, int]:
+    uris, found = pa.array(sorted(photographs), pa.string()), Counter[str]()
+    for part in scan(table, ["photo_uri"]):
+        found.update(part["photo_uri"].filter(pc.is_in(part["photo_uri"], value_set=uris)).to_pylist())
+    return dict(found)
 
 
 def _columns(table: DeltaTable) -> set[str]:
