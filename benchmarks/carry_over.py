@@ -65,7 +65,7 @@ def main(
 ) -> None:
     """Print how many labels are right on people held out and on photographs, by branch and by mix."""
     trained, held_out = dataset.load(prepared).split()
-    trained = trained.take(np.sort(np.random.default_rng(0).permutation(len(trained))[:faces]))
+    trained = trained.sample(faces)
     encoder = Encoder(resolve(model))
     learnt_from = _altered(encoder, trained)
     rendered = _encoded(encoder, centre(np.asarray(held_out.crops))), held_out.expressions

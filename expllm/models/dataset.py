@@ -78,6 +78,10 @@ class FaceSet:
         """The faces at these places, read into memory."""
         return FaceSet(**{name: array[indices] for name, array in vars(self).items()})
 
+    def sample(self, most: int | None) -> "FaceSet":
+        """At most so many of the faces, drawn by chance; all of them for None."""
+        return self.take(np.sort(np.random.default_rng(0).permutation(len(self))[:most]))
+
     def as_in_photographs(self) -> "FaceSet":
         """The faces as often as FREQUENCIES and FULL_WEIGHT_PEAK have them: neutral ones several times."""
         often = np.array([FREQUENCIES.get(expression, 1.0) for expression in EXPRESSIONS])[self.expressions]
