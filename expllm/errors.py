@@ -31,7 +31,13 @@ class Reject(StrEnum):
     """
 
     UNREADABLE_OBJECT = "unreadable_object"
-    """The store does not give the bytes: they are gone, denied, or break off."""
+    """The store answers with an error, or the bytes break off."""
+    MISSING_OBJECT = "missing_object"
+    """The store no longer has the photograph, or never had it."""
+    DENIED_OBJECT = "denied_object"
+    """The store does not let these credentials have the photograph."""
+    CHANGED_OBJECT = "changed_object"
+    """The photograph has other bytes than it was listed with; the next run takes them."""
     EMPTY = "empty"
     UNKNOWN_FORMAT = "unknown_format"
     """The bytes are not JPEG, PNG or WebP, whatever the name says."""
@@ -67,7 +73,12 @@ class Reject(StrEnum):
     """Pixels inside a CSV that are no square of numbers from 0 to 255."""
 
 
-TRANSIENT = frozenset({Reject.UNREADABLE_OBJECT, Reject.DECODER_DIED, Reject.GENERATION_FAILED})
+TRANSIENT = frozenset(
+    {
+        *(Reject.UNREADABLE_OBJECT, Reject.MISSING_OBJECT, Reject.DENIED_OBJECT),
+        *(Reject.DECODER_DIED, Reject.GENERATION_FAILED),
+    }
+)
 """What may have been the moment's fault and not the photograph's: a later run tries again."""
 
 

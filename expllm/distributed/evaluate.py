@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from expllm.config import EvaluateConfig
 from expllm.datasets import Dataset, LabelledFace
-from expllm.distributed import cluster, datasets, storage
+from expllm.distributed import cluster, datasets, originals, storage
 from expllm.errors import CallerError, Reject, RunError
 from expllm.evaluation import document, page
 from expllm.evaluation.answers import Answerer
@@ -179,7 +179,7 @@ def _ask(
 
 def _photos(faces: Sequence[LabelledFace]) -> Iterator[bytes | Reject]:
     for face in faces:
-        yield storage.read_photograph(face.photo) if face.image is None else face.image
+        yield originals.read_photograph(face.photo) if face.image is None else face.image
 
 
 def _answering(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from expllm.distributed import storage
+from expllm.distributed import originals
 from expllm.errors import Reject
 from expllm.faces import Cut
 from expllm.models.face_reader import DETECTOR, FaceReader, ReadFace
@@ -124,4 +124,4 @@ def _read(listed: Mapping[str, Any]) -> _Read:
 def _data(listed: Mapping[str, Any]) -> bytes | Reject:
     if listed["size_bytes"] > _MOST_BYTES:
         return Reject.TOO_LARGE
-    return storage.read_photograph(listed["photo_uri"])
+    return originals.read_photograph(listed["photo_uri"], listed["photo_etag"])

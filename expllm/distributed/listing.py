@@ -1,4 +1,4 @@
-"""INPUT -> the listed photographs: a folder, a file, an S3 prefix, a glob, or a list of URIs."""
+"""INPUT -> the listed photographs: a folder, a file, an S3 prefix, a glob, a tar file, or a list of URIs."""
 
 import glob
 import io
@@ -14,13 +14,12 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from expllm.distributed import storage
+from expllm.distributed.originals import SUFFIXES, is_archive, is_photograph, members
 from expllm.distributed.storage import StoredObject
 from expllm.distributed.store_errors import ObjectFailed, ObjectGone
 from expllm.errors import CallerError
 from expllm.tables import MANIFEST
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
-"""What counts as a photograph in a folder or prefix, in any case; lists and globs name theirs."""
 _LISTS = frozenset({".txt", ".csv", ".parquet"})
 _URI_COLUMNS = ("photo_uri", "uri", "path", "file")
 _BATCH = 65_536
@@ -37,18 +36,21 @@ def list_photographs(source: str) -> Iterator[pa.RecordBatch]:
     Raises:
         CallerError: nothing is there, it cannot be read, or it holds no photograph.
     """
-    batches = _batched(_listed(source))
+    batches = _batched(_unpacked(_listed(source)))
     first = next(batches, None)
     if first is None:
-        raise CallerError(f"{source}: holds no photograph ({' '.join(sorted(SUFFIXES))}); check INPUT")
+        raise CallerError(
+            f"{source}: holds no photograph ({' '.join(sorted(SUFFIXES))}); check INPUT, and name tar files "
+            "as *.tar"
+        )
     yield first
     yield from batches
 
 
 def _listed(source: str) -> Iterator[StoredObject]:
     suffix = PurePosixPath(source).suffix.lower()
-    if suffix in {".tar", ".tgz", ".gz", ".zip"}:
-        raise CallerError(f"{source}: archives are not read; unpack it and name the folder")
+    if suffix in {".tgz", ".gz", ".bz2", ".xz", ".zst", ".zip"}:
+        raise CallerError(f"{source}: compressed archives are not read; make a plain .tar of it")
     if suffix in _LISTS:
         return _stats(named_in(source))
     if storage.is_s3(source):
@@ -68,8 +70,10 @@ def _is_glob(source: str) -> bool:
     return "*" in source or "?" in source
 
 
-def _is_photograph(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in SUFFIXES
+def _unpacked(objects: Iterable[StoredObject]) -> Iterator[StoredObject]:
+    """The objects, with the photographs in a tar file in its place; one that is not there stays itself."""
+    for found in objects:
+        yield from members(found) if found.etag and is_archive(found.uri) else (found,)
 
 
 def _folder(folder: Path) -> Iterator[StoredObject]:
@@ -77,7 +81,7 @@ def _folder(folder: Path) -> Iterator[StoredObject]:
         raise CallerError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions")
 
     for place, _, names in os.walk(folder, onerror=refuse):
-        for name in filter(_is_photograph, names):
+        for name in filter(is_photograph, names):
             found = storage.stat(storage.local_uri(Path(place, name)))
             if found is not None:
                 yield found
@@ -86,7 +90,7 @@ def _folder(folder: Path) -> Iterator[StoredObject]:
 def _s3_prefix(source: str) -> Iterator[StoredObject]:
     below = source if source.endswith("/") or not storage.bucket_and_key(source)[1] else f"{source}/"
     for found in _s3_objects(source):
-        if found.uri == source or (found.uri.startswith(below) and _is_photograph(found.uri)):
+        if found.uri == source or (found.uri.startswith(below) and is_photograph(found.uri)):
             yield found
 
 

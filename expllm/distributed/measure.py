@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from expllm.distributed import storage
+from expllm.distributed import originals
 from expllm.distributed.faces import FOUND_FACES
 from expllm.errors import Reject
 from expllm.exp_cot.instructions import NoText
@@ -42,7 +42,7 @@ def _photos(listed: Sequence[Mapping[str, Any]], images: Sequence[bytes | None])
     """The bytes of each photograph once, however many of its faces are labelled."""
     given = {one["photo"]: image for one, image in zip(listed, images, strict=True)}
     return {
-        photo: storage.read_photograph(photo) if image is None else image for photo, image in given.items()
+        photo: originals.read_photograph(photo) if image is None else image for photo, image in given.items()
     }
 
 

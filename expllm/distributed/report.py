@@ -13,9 +13,8 @@ from typing import Any
 from deltalake import DeltaTable
 
 from expllm import tables
-from expllm.distributed import storage, table
-from expllm.distributed.store_errors import ObjectFailed
-from expllm.errors import CallerError
+from expllm.distributed import originals, storage, table
+from expllm.errors import CallerError, Reject
 from expllm.models.decode_pool import DecodePool
 from expllm.photographs import Photograph, photo_id
 from expllm.report import Run, render, tally
@@ -105,19 +104,16 @@ def _thumbnails(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], str]
     with DecodePool(1, _DECODE_TIMEOUT_S) as pool:
         for uri, faces in groupby(rows, key=itemgetter("photo_uri")):
             of_photograph = list(faces)
-            photograph = _photograph(uri, of_photograph[0]["photo_id"], pool)
+            photograph = _photograph(of_photograph[0], pool)
             if photograph is not None:
                 for face in of_photograph:
                     pictures[uri, face["face_index"]] = thumbnail(photograph, tuple(face["box_px"]))
     return pictures
 
 
-def _photograph(uri: str, expected_id: str, pool: DecodePool) -> Photograph | None:
-    try:
-        data = storage.read(uri)
-    except ObjectFailed:
-        return None
-    if photo_id(data) != expected_id:
+def _photograph(row: Mapping[str, Any], pool: DecodePool) -> Photograph | None:
+    data = originals.read_photograph(row["photo_uri"], row["photo_etag"])
+    if isinstance(data, Reject) or photo_id(data) != row["photo_id"]:
         return None
     (decoded,) = pool.decode([data])
     return decoded if isinstance(decoded, Photograph) else None

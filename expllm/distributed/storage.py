@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
@@ -14,8 +14,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
-from expllm.distributed.store_errors import BROKEN_OFF, ObjectFailed, ObjectGone, naming
-from expllm.errors import CallerError, Reject, RunError
+from expllm.distributed.store_errors import BROKEN_OFF, ObjectChanged, ObjectGone, naming
+from expllm.errors import CallerError, RunError
 
 _READ_ATTEMPTS = 3
 """Tries of a GET whose body breaks off; the client itself retries only until the body begins."""
@@ -149,42 +149,55 @@ def check_readable(uri: str) -> None:
         client().get_object(Bucket=bucket, Key=key)["Body"].close()
 
 
-def read(uri: str) -> bytes:
+def read(uri: str, etag: str = "", part: tuple[int, int] | None = None) -> bytes:
     """Read an object's bytes.
+
+    Args:
+        etag: The tag it was listed with: an object that has changed since is refused. "" takes any.
+        part: Where to begin, and how many bytes to read; None for all.
 
     Raises:
         ObjectFailed: this one object cannot be read. A store that cannot be reached raises CallerError.
     """
     if not is_s3(uri):
-        return _read_file(uri)
+        return _read_file(uri, etag, part)
     bucket, key = _object(uri)
+    asked = {"IfMatch": etag} if etag else {}
+    if part is not None:
+        asked["Range"] = f"bytes={part[0]}-{part[0] + part[1] - 1}"
     with naming(uri):
         for attempt in range(_READ_ATTEMPTS):
             try:
-                return bytes(client().get_object(Bucket=bucket, Key=key)["Body"].read())
+                return bytes(client().get_object(Bucket=bucket, Key=key, **asked)["Body"].read())
             except BROKEN_OFF:
                 if attempt == _READ_ATTEMPTS - 1:
                     raise
     raise AssertionError("every attempt returns or raises")
 
 
-def read_photograph(uri: str) -> bytes | Reject:
-    """Read a photograph; one that the store does not give costs its own row.
+@contextmanager
+def opened(uri: str) -> Iterator[IO[bytes]]:
+    """An object's bytes from the beginning on, as a stream that cannot go back."""
+    if not is_s3(uri):
+        with local_path(uri).open("rb") as file:
+            yield file
+        return
+    bucket, key = _object(uri)
+    with naming(uri), closing(client().get_object(Bucket=bucket, Key=key)["Body"]) as body:
+        yield body
 
-    Raises:
-        CallerError: the store cannot be reached.
-    """
-    try:
-        return read(uri)
-    except ObjectFailed:
-        return Reject.UNREADABLE_OBJECT
 
-
-def _read_file(uri: str) -> bytes:
-    if _stat_file(uri) is None:  # a pipe, for one, would be waited for
+def _read_file(uri: str, etag: str, part: tuple[int, int] | None) -> bytes:
+    found = _stat_file(uri)
+    if found is None:  # a pipe, for one, would be waited for
         raise ObjectGone.at(uri)
+    if etag and found.etag != etag:
+        raise ObjectChanged.at(uri)
+    start, size = part or (0, -1)
     try:
-        return local_path(uri).read_bytes()
+        with local_path(uri).open("rb") as file:
+            file.seek(start)
+            return file.read(size)
     except OSError as error:
         raise ObjectGone.at(uri) from error
 

@@ -29,6 +29,7 @@ BROKEN_OFF = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 _NO_CONNECTION = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError, SSLError)
 _NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, TokenRetrievalError)
 _GONE = frozenset({"404", "NoSuchKey", "NotFound", "InvalidObjectState"})
+_CHANGED = frozenset({"412", "PreconditionFailed"})
 _DENIED = frozenset({"403", "AccessDenied"})
 _REFUSED = frozenset(
     "401 ExpiredToken InvalidAccessKeyId InvalidToken RequestTimeTooSkewed SignatureDoesNotMatch".split()
@@ -47,6 +48,15 @@ class ObjectGone(ObjectFailed):
     def at(cls, uri: str) -> Self:
         """The error of one object."""
         return cls(f"{uri}: is not there or cannot be read")
+
+
+class ObjectChanged(ObjectFailed):
+    """The object has other bytes than it had when it was listed."""
+
+    @classmethod
+    def at(cls, uri: str) -> Self:
+        """The error of one object."""
+        return cls(f"{uri}: has changed since it was listed")
 
 
 class ObjectDenied(ObjectFailed, CallerError):
@@ -80,6 +90,8 @@ def naming(uri: str) -> Iterator[None]:
 def _named(uri: str, code: str) -> Exception:
     if code == "NoSuchBucket":
         return CallerError(f"{uri}: there is no bucket {urlsplit(uri).netloc!r}; check the name")
+    if code in _CHANGED:
+        return ObjectChanged.at(uri)
     if code in _GONE:
         return ObjectGone.at(uri)
     if code in _REFUSED:

@@ -14,7 +14,10 @@ from expllm.report import frame, gallery
 from expllm.report.tally import CONFIDENCE_BINS, Tally
 
 REASONS: dict[str, str] = {
-    Reject.UNREADABLE_OBJECT: "the store no longer gives the bytes",
+    Reject.UNREADABLE_OBJECT: "the store does not give the bytes",
+    Reject.MISSING_OBJECT: "the photograph is not there",
+    Reject.DENIED_OBJECT: "the store denies the photograph",
+    Reject.CHANGED_OBJECT: "it changed after it was listed",
     Reject.EMPTY: "the file is empty",
     Reject.UNKNOWN_FORMAT: "the bytes are not JPEG, PNG or WebP",
     Reject.ANIMATED: "the file is an animation",

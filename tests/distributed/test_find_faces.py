@@ -12,10 +12,18 @@ def read(uri, size_bytes=1):
     return faces._read(photograph(uri, size_bytes)).data
 
 
-@pytest.mark.parametrize("code", ["NoSuchKey", "AccessDenied", "InternalError"])
-def test_an_object_that_is_not_to_be_had_costs_its_own_row(stubbed_store, code):
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("NoSuchKey", "missing_object"),
+        ("AccessDenied", "denied_object"),
+        ("PreconditionFailed", "changed_object"),
+        ("InternalError", "unreadable_object"),
+    ],
+)
+def test_an_object_that_is_not_to_be_had_costs_its_own_row(stubbed_store, code, reason):
     stubbed_store.add_client_error("get_object", code)
-    assert read("s3://photos/a.jpg") == "unreadable_object"
+    assert read("s3://photos/a.jpg") == reason
 
 
 def test_credentials_that_end_during_a_run_end_it(stubbed_store):
@@ -26,7 +34,7 @@ def test_credentials_that_end_during_a_run_end_it(stubbed_store):
 
 def test_an_object_too_large_for_memory_is_not_asked_for(tmp_path):
     assert read(tmp_path / "absent.jpg", 2**40) == "too_large"
-    assert read(tmp_path / "absent.jpg") == "unreadable_object"
+    assert read(tmp_path / "absent.jpg") == "missing_object"
 
 
 def test_large_photographs_are_read_few_at_a_time():

@@ -234,13 +234,13 @@ def test_what_failed_for_a_moment_is_tried_three_times(history):
     (first, _), _, (third, _), (fourth, found) = history
     assert (first.num_pending, third.num_pending, fourth.num_pending) == (5, 1, 0)
     absent = found["absent.jpg", None]
-    assert (absent["reject_reason"], absent["attempts"]) == ("unreadable_object", 3)
+    assert (absent["reject_reason"], absent["attempts"]) == ("missing_object", 3)
     assert found["kept.jpg", 0]["attempts"] == 1
 
 
 def test_a_photograph_that_was_promised_and_then_deleted_has_its_row(history):
     _, found = history[0]
-    assert found["deleted.jpg", None]["reject_reason"] == "unreadable_object"
+    assert found["deleted.jpg", None]["reject_reason"] == "missing_object"
 
 
 def test_trying_again_in_vain_does_not_fail_a_good_run(history):

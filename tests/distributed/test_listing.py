@@ -125,7 +125,7 @@ def test_what_a_list_names_and_is_not_there_is_listed_without_a_tag(folder):
         ("{tmp}/*.jpg", "holds no photograph"),
         ("{tmp}/list.txt", "there is no such list"),
         ("{tmp}/bad.parquet", "cannot be read as a list"),
-        ("{tmp}/photos.tar", "archives are not read"),
+        ("{tmp}/photos.tgz", "compressed archives are not read"),
         ("s3://", "names no bucket"),
         ("s3://photos/empty/", "holds no photograph"),
     ],
