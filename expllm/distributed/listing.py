@@ -1,4 +1,4 @@
-"""INPUT -> the listed photographs: a folder, a file, an S3 prefix, a glob, a tar file, or a list of URIs."""
+"""INPUT -> the listed photographs: a folder, a file, an S3 prefix, a glob, a tar file, a list, an inventory."""
 
 import glob
 import io
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from expllm.distributed import storage
+from expllm.distributed import inventory, storage
 from expllm.distributed.originals import SUFFIXES, is_archive, is_photograph, members
 from expllm.distributed.storage import StoredObject
 from expllm.distributed.store_errors import ObjectFailed, ObjectGone
@@ -51,6 +51,8 @@ def _listed(source: str) -> Iterator[StoredObject]:
     suffix = PurePosixPath(source).suffix.lower()
     if suffix in {".tgz", ".gz", ".bz2", ".xz", ".zst", ".zip"}:
         raise CallerError(f"{source}: compressed archives are not read; make a plain .tar of it")
+    if PurePosixPath(source).name == inventory.NAME and storage.is_s3(source):
+        return (found for found in inventory.listed(source) if is_photograph(found.uri))
     if suffix in _LISTS:
         return _stats(named_in(source))
     if storage.is_s3(source):
