@@ -1,4 +1,4 @@
-"""INPUT -> the listed photographs: a folder, a file, an S3 prefix, a glob, a tar file, a list, an inventory."""
+"""INPUT -> the listed photographs: a folder, file, prefix, glob, tar file, list of URIs or inventory."""
 
 import glob
 import io
