@@ -12,6 +12,7 @@ from expllm.errors import ExpllmError
 COMMANDS: dict[str, str] = {
     "demo": "Label the bundled photographs with the bundled model and write the report.",
     "label": "Label every face of INPUT and add the rows to the table in OUTPUT.",
+    "plan": "Say what labelling INPUT would take: photographs, faces, tokens, time, cost.",
     "verify": "Check that every photograph of OUTPUT is accounted for exactly once.",
     "forget": "Erase photographs from OUTPUT, from old versions too, and never label them again.",
     "report": "Write OUTPUT's report as one HTML file.",

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from expllm.errors import CallerError
 
@@ -79,6 +79,18 @@ class EngineConfig(MachinesConfig):
     """Whether the prompt tells the model which movements were measured on the face."""
 
 
+class Prices(Config):
+    """What machines and requests cost, in any one currency; all that is not given costs nothing."""
+
+    cpu_hour: float = Field(default=0, ge=0)
+    """One CPU that a worker takes, for an hour."""
+    gpu_hour: float = Field(default=0, ge=0)
+    get_1000: float = Field(default=0, ge=0)
+    """A thousand S3 requests that read an object."""
+    put_1000: float = Field(default=0, ge=0)
+    list_1000: float = Field(default=0, ge=0)
+
+
 class LabelConfig(EngineConfig):
     """How `expllm label` labels: the model, the detector, the engine and its limits."""
 
@@ -94,6 +106,29 @@ class LabelConfig(EngineConfig):
     face_workers: int = Field(1, ge=1)
     """Processes that read photographs and find faces; one a core is a good number on a cluster."""
     encoder_workers: int = Field(1, ge=1)
+    prices: Prices = Field(default_factory=Prices)
+    """What the run's cost is counted by."""
+    max_cost: float | None = Field(None, ge=0)
+    """The run stops before it costs more, by `prices`; what it has labelled stays."""
+
+    @model_validator(mode="after")
+    def _cost_has_prices(self) -> Self:
+        if self.max_cost is not None and self.prices == Prices():
+            raise ValueError("needs prices: write [prices] with cpu_hour or gpu_hour")
+        return self
+
+
+class PlanConfig(LabelConfig):
+    """How `expllm plan` finds out what labelling would take: `LabelConfig` as the run would have it."""
+
+    canary: int = Field(100, ge=1)
+    """Photographs that are labelled, drawn by chance."""
+    seed: int = 0
+
+    def labelling(self) -> LabelConfig:
+        """How the canary is labelled: as the run would, whatever it costs."""
+        kept = self.model_dump(exclude={"canary", "seed", "limit", "max_cost"})
+        return LabelConfig.model_validate(kept)
 
 
 class ServiceConfig(EngineConfig):

@@ -19,11 +19,16 @@ def main(
     set_: Annotated[list[str] | None, Option("--set", help="key=value, over the file.")] = None,
     model: Annotated[str | None, Option(help="A bundled model's name, or a checkpoint folder.")] = None,
     relabel: Annotated[bool, Option(help="Replace labels that another model or prompt made.")] = False,
+    dry_run: Annotated[bool, Option(help="Only say what there is to do.")] = False,
 ) -> None:
     """Label every face of INPUT and add the rows to the table in OUTPUT."""
     overrides = [*(set_ or ()), *([f"model={model}"] if model else ())]
-    summary = label.run(source, output, LabelConfig.read(config, overrides), relabel=relabel)
-    print(summary.line)
+    settings = LabelConfig.read(config, overrides)
+    if dry_run:
+        due = label.dry_run(source, output, settings, relabel=relabel)
+        print(f"{due.num_listed} photographs are listed, {due.num_pending} of them are to be labelled")
+        return
+    print(label.run(source, output, settings, relabel=relabel).line)
 
 
 if __name__ == "__main__":

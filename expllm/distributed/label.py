@@ -4,9 +4,11 @@ from collections import Counter
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from deltalake import DeltaTable
 
 from expllm.config import LabelConfig
 from expllm.distributed import listing, manifest, pipeline, runs, storage, table
@@ -19,6 +21,7 @@ from expllm.labels import Row
 from expllm.manifest import Shard, abandoned, attempts, known, pending, seal, settled, shard_size, shards
 from expllm.models.checkpoint import Checkpoint, resolve
 from expllm.models.face_reader import DETECTOR
+from expllm.planning import Budget
 from expllm.prompt import prompt_id
 from expllm.tables import LABELS
 
@@ -55,6 +58,8 @@ class Summary:
     generated_tokens: int = 0
     elapsed_s: float = 0.0
     faces_per_s: float = 0.0
+    marks: list[tuple[int, float]] = field(default_factory=list)
+    """How far the run was at which second."""
 
     def add(self, rows: list[Row]) -> None:
         """Count one shard's rows."""
@@ -104,31 +109,69 @@ def run(source: str, output: str, config: LabelConfig, *, relabel: bool = False)
         RunError: the run broke off, another run writes to the output, or too many rows were rejected.
             What is in the table by then stays, and the next run does the rest.
     """
-    checkpoint = resolve(config.model)
-    maker = Maker(checkpoint.model_id, prompt_id(hints=config.hints), DETECTOR)
     listed = seal(listing.list_photographs(source))
-    photographs = unforgotten(output, listed).slice(0, config.limit)
-    _check_readable(photographs)
+    return run_listed(listed, source, output, config, relabel=relabel)
+
+
+def dry_run(source: str, output: str, config: LabelConfig, *, relabel: bool = False) -> Summary:
+    """What `run` would have to do, for the same arguments; nothing is written, nothing is labelled."""
+    listed = seal(listing.list_photographs(source))
+    _check_readable(listed)
+    due = _Due.of(listed, source, output, config, table.open_table(output), relabel=relabel)
+    return Summary("", due.photographs.num_rows, due.todo.num_rows)
+
+
+def run_listed(
+    listed: pa.Table, source: str, output: str, config: LabelConfig, *, relabel: bool = False
+) -> Summary:
+    """Label photographs that were listed of `source` as `run` does; schema MANIFEST, sorted by URI."""
+    _check_readable(listed)
     storage.check_writable(output)
     labels = table.create(output)
-    done = table.keys(labels)
-    made = _made_by(maker, done, output, relabel=relabel)
-    left = abandoned(manifest.promised(output, source), photographs, done)
-    todo = pa.concat_tables([pending(photographs, settled(made)), left]).slice(0, config.limit)
-    summary = Summary(runs.new_run_id(), photographs.num_rows, todo.num_rows)
-    if todo.num_rows or not manifest.is_sealed(output, photographs):
-        manifest.write(output, summary.run_id, source, photographs)
-    if todo.num_rows:
+    due = _Due.of(listed, source, output, config, labels, relabel=relabel)
+    summary = Summary(runs.new_run_id(), due.photographs.num_rows, due.todo.num_rows)
+    if due.todo.num_rows or not manifest.is_sealed(output, due.photographs):
+        manifest.write(output, summary.run_id, source, due.photographs)
+    if due.todo.num_rows:
         settings = {"input": source, "relabel": relabel, **config.model_dump()}
         runs.write(output, summary.run_id, "config", settings)
-        runs.write(output, summary.run_id, "versions", {**runs.versions(), **asdict(maker)})
-        shard = config.shard_size or shard_size(todo.num_rows)
-        replaced, tried = known(todo, done["photo_uri"]), attempts(made, todo)
-        work = _Work(list(shards(todo, shard)), replaced, tried, maker, config)
-        work.do(checkpoint, table.Committer(output, labels), summary)
+        runs.write(output, summary.run_id, "versions", {**runs.versions(), **asdict(due.maker)})
+        _Work.of(due, config).do(resolve(config.model), table.Committer(output, labels), summary)
         runs.write(output, summary.run_id, "metrics", vars(summary))
         summary.judge(config.max_reject_rate)
     return summary
+
+
+@dataclass(frozen=True)
+class _Due:
+    """What a run answers for, and what of it is still to be done."""
+
+    maker: Maker
+    photographs: pa.Table
+    todo: pa.Table
+    done: pa.Table
+    """The keys of the table as it is."""
+    made: pa.Table
+    """Those of `done` that this maker made."""
+
+    @classmethod
+    def of(
+        cls,
+        listed: pa.Table,
+        source: str,
+        output: str,
+        config: LabelConfig,
+        labels: DeltaTable | None,
+        *,
+        relabel: bool,
+    ) -> Self:
+        maker = Maker(resolve(config.model).model_id, prompt_id(hints=config.hints), DETECTOR)
+        photographs = unforgotten(output, listed).slice(0, config.limit)
+        done = table.keys(labels)
+        made = _made_by(maker, done, output, relabel=relabel)
+        left = abandoned(manifest.promised(output, source), photographs, done)
+        todo = pa.concat_tables([pending(photographs, settled(made)), left]).slice(0, config.limit)
+        return cls(maker, photographs, todo, done, made)
 
 
 def _check_readable(photographs: pa.Table) -> None:
@@ -174,22 +217,30 @@ class _Work:
     maker: Maker
     config: LabelConfig
 
+    @classmethod
+    def of(cls, due: _Due, config: LabelConfig) -> Self:
+        size = config.shard_size or shard_size(due.todo.num_rows)
+        replaced, tried = known(due.todo, due.done["photo_uri"]), attempts(due.made, due.todo)
+        return cls(list(shards(due.todo, size)), replaced, tried, due.maker, config)
+
     def do(self, checkpoint: Checkpoint, committer: table.Committer, summary: Summary) -> None:
         """Answer every shard and commit each as soon as it is whole."""
         gathering = Gathering(
             {shard.shard_id: shard.photographs.num_rows for shard in self.shards}, checkpoint.temperature
         )
         counts = Counts(summary.num_pending)
+        budget = Budget(pipeline.machines(self.config), self.config.prices, self.config.max_cost)
         with shown(counts), closing(pipeline.answers(self.shards, checkpoint, self.config)) as answers:
             for result in answers:
                 rows = gathering.add(result)
                 if rows is not None:
                     self._commit(rows, result["shard_id"], committer, summary)
                     counts.rejected = summary.outcomes[Outcome.REJECTED]
+                    budget.check(counts.elapsed_s, summary.photographs)
                     if summary.outcomes.total() >= _JUDGED_FROM:
                         summary.judge(self.config.max_reject_rate)
-                counts.photographs, counts.faces = gathering.num_photographs, gathering.num_faces
-        summary.elapsed_s = counts.elapsed_s
+                counts.count(gathering.num_photographs, gathering.num_faces)
+        summary.elapsed_s, summary.marks = counts.elapsed_s, counts.marks
         summary.faces_per_s = summary.faces / max(summary.elapsed_s, 1e-9)
         if gathering.num_unfinished:
             raise RunError(f"{gathering.num_unfinished} shards were not finished; run again")

@@ -18,6 +18,7 @@ from expllm.distributed.results import RESULTS
 from expllm.errors import CallerError
 from expllm.manifest import Shard
 from expllm.models.checkpoint import Checkpoint, resolve
+from expllm.planning import Machines
 
 _BLOCK_BYTES = 2 * 1024**2
 """Rows leave a stage in blocks of this size: small enough to flow on while a shard is still read."""
@@ -95,15 +96,19 @@ def _listed(shard: Shard) -> pa.Table:
     return shard.photographs.append_column("shard_id", ids)
 
 
-def _check_resources(config: LabelConfig) -> None:
-    """Refuse what would wait for ever for processors that the cluster does not have."""
+def machines(config: LabelConfig) -> Machines:
+    """What the configured workers take of the cluster's processors."""
     workers = FACE_CPUS * config.face_workers + ENCODER_CPUS * config.encoder_workers
     engines = config.engine_workers * max(1, config.engine_gpus)
-    needed = {
-        "CPU": workers + engines + _TASKS_CPUS,
-        "GPU": config.encoder_gpus * config.encoder_workers + config.engine_gpus * config.engine_workers,
-    }
-    cluster.check_holds(needed, "face_workers, encoder_workers or engine_workers")
+    gpus = config.encoder_gpus * config.encoder_workers + config.engine_gpus * config.engine_workers
+    return Machines(workers + engines + _TASKS_CPUS, gpus)
+
+
+def _check_resources(config: LabelConfig) -> None:
+    """Refuse what would wait for ever for processors that the cluster does not have."""
+    needed = machines(config)
+    lower = "face_workers, encoder_workers or engine_workers"
+    cluster.check_holds({"CPU": needed.cpus, "GPU": needed.gpus}, lower)
 
 
 def resolve_everywhere(model: str, checkpoint: Checkpoint) -> None:

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 _PLAIN_EVERY_S = 10.0
 _BAR_EVERY_S = 1.0
+_MARKS = 64
 
 
 @dataclass
@@ -24,6 +25,14 @@ class Counts:
     faces: int = 0
     rejected: int = 0
     started_s: float = field(default_factory=time.monotonic)
+    marks: list[tuple[int, float]] = field(default_factory=list)
+    """Photographs done and seconds gone, at about each 64th of the whole."""
+
+    def count(self, photographs: int, faces: int) -> None:
+        """Take how many are done by now."""
+        self.photographs, self.faces = photographs, faces
+        if (photographs - (self.marks[-1][0] if self.marks else 0)) * _MARKS >= self.total:
+            self.marks.append((photographs, self.elapsed_s))
 
     @property
     def elapsed_s(self) -> float:

@@ -82,10 +82,10 @@ def scan(table: DeltaTable, columns: Sequence[str], predicate: str | None = None
             yield pa.table({name: together[name] for name in columns}).cast(schema)
 
 
-def keys(table: DeltaTable) -> pa.Table:
-    """Who is in the table: the columns KEYS of every row."""
+def keys(table: DeltaTable | None) -> pa.Table:
+    """Who is in the table: the columns KEYS of every row; none where there is no table."""
     empty = pa.schema([LABELS.field(name) for name in KEYS]).empty_table()
-    return pa.concat_tables([empty, *scan(table, KEYS)])
+    return pa.concat_tables([empty, *(scan(table, KEYS) if table else ())])
 
 
 def erase(output: str, photographs: Collection[str]) -> dict[str, int]:
