@@ -16,7 +16,7 @@ from expllm.distributed.store_errors import ObjectFailed, ObjectGone
 from expllm.errors import CallerError, Outcome, RunError
 from expllm.labels import Row
 from expllm.manifest import Shard, abandoned, attempts, known, pending, seal, settled, shard_size, shards
-from expllm.models.checkpoint import Checkpoint, resolve
+from expllm.models.checkpoint import Checkpoint, fixed, resolve
 from expllm.models.face_reader import DETECTOR
 from expllm.prompt import prompt_id
 from expllm.tables import LABELS
@@ -103,6 +103,7 @@ def run(source: str, output: str, config: LabelConfig, *, relabel: bool = False)
         RunError: the run broke off, another run writes to the output, or too many rows were rejected.
             What is in the table by then stays, and the next run does the rest.
     """
+    config = config.model_copy(update={"model": fixed(config.model)})
     checkpoint = resolve(config.model)
     maker = Maker(checkpoint.model_id, prompt_id(hints=config.hints), DETECTOR)
     photographs = seal(listing.list_photographs(source)).slice(0, config.limit)

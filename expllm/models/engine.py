@@ -10,7 +10,7 @@ from jaxtyping import Float16
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from expllm import prompt
-from expllm.errors import RunError
+from expllm.errors import CallerError, RunError
 from expllm.expressions import EXPRESSIONS, Expression
 from expllm.facs import Intensities
 from expllm.labels import Answer
@@ -20,6 +20,9 @@ from expllm.models.registration import register
 
 _LONGEST_QUESTION = 256
 """Tokens of a prompt with every movement as a hint, without the image."""
+_LORA_RANKS = (8, 16, 32, 64, 128, 256)
+_LORA_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""Not the head, which nothing here trains: vLLM's CPU code cannot score a prompt through an adapted one."""
 
 
 def engine_args(checkpoint: Checkpoint, **overrides: Any) -> dict[str, Any]:
@@ -42,6 +45,23 @@ def engine_args(checkpoint: Checkpoint, **overrides: Any) -> dict[str, Any]:
         "trust_remote_code": False,
         "load_format": "safetensors",
         **overrides,
+    }
+
+
+def lora_args(rank: int, count: int) -> dict[str, Any]:
+    """vLLM's arguments for an engine that takes in adapters of at most this rank while it runs, `count` at once.
+
+    Raises:
+        CallerError: vLLM holds no adapter of such a rank.
+    """
+    fitting = [held for held in _LORA_RANKS if held >= rank]
+    if not fitting:
+        raise CallerError(f"an adapter of rank {rank}: vLLM takes in at most {_LORA_RANKS[-1]}")
+    return {
+        "enable_lora": True,
+        "max_loras": count,
+        "max_lora_rank": fitting[0],
+        "lora_target_modules": list(_LORA_LAYERS),
     }
 
 
