@@ -75,6 +75,11 @@ class MachinesConfig(Config):
 class EngineConfig(MachinesConfig):
     """The model and what runs it: the same for jobs and for the service."""
 
+    adapters: int = Field(0, ge=0)
+    """Adapters that an engine of Serve's holds at once: above 0, a promoted model that differs from its base
+    in the language model's adapter alone is taken in without starting anything anew."""
+    adapter_rank: int = Field(16, ge=1)
+    """The highest rank of these adapters."""
     hints: bool = True
     """Whether the prompt tells the model which movements were measured on the face."""
 

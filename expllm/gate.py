@@ -107,7 +107,7 @@ class Tolerance:
     exact: float | None
     """Most that a log probability may differ from Transformers' on the same files; None to not compare."""
     recorded: float
-    """Most that log probabilities may differ on average from the trainer's own, before weights were rounded."""
+    """Most that log probabilities may differ on average from the trainer's own, before rounding."""
     first_rate: float
     """Least share of the trainer's tokens that are the engine's as well."""
     tie: float
@@ -135,15 +135,13 @@ def misread(recorded: Reading, now: Reading) -> Iterator[str]:
         yield "the tokenizer beside the weights turns the labels into other tokens than in training"
 
 
-def misread_questions(
-    recorded: Reading, questions: Sequence[tuple[int, ...]], reader: str
-) -> Iterator[str]:
+def misread_questions(recorded: Reading, questions: Sequence[tuple[int, ...]], reader: str) -> Iterator[str]:
     """Say whether a reader of the frozen questions makes other tokens of them than the trainer did."""
     changed = sum(a != b for a, b in zip(recorded.questions, questions, strict=True))
     if changed:
         yield (
-            f"{reader} turns {changed} of {len(questions)} frozen prompts into other tokens than in training: "
-            "a template or tokenizer that differs"
+            f"{reader} turns {changed} of {len(questions)} frozen prompts into other tokens than training "
+            "did, so a template or tokenizer differs"
         )
 
 
@@ -199,9 +197,7 @@ def _ignored(record: Record, scores: Sequence[Scores]) -> Iterator[str]:
     """Name the adapters without which the trainer's model is nearer to these scores than with them."""
     for part, adapter in record.adapters.items():
         if mean_difference(scores, record.scores) >= mean_difference(scores, adapter.scores_without):
-            yield (
-                f"the adapter of the {part} is ignored: the answers are those of the trainer's model without it"
-            )
+            yield (f"the adapter of the {part} is ignored: without it the trainer's model answers so")
 
 
 def _other_labels(record: Record, engine: Answers, tie: float) -> Iterator[str]:

@@ -26,7 +26,9 @@ SAME = gate.Answers(READING.questions, SCORES, ((True, True),), ("neutral",))
 
 
 def moved(by):
-    return tuple(gate.Scores(labels=[x - by for x in s.labels], text=[x - by for x in s.text]) for s in SCORES)
+    return tuple(
+        gate.Scores(labels=[x - by for x in s.labels], text=[x - by for x in s.text]) for s in SCORES
+    )
 
 
 def told(answers, allowed=EXACT, again=SCORES):

@@ -10,19 +10,17 @@ from jaxtyping import Float16
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from expllm import prompt
-from expllm.errors import CallerError, RunError
+from expllm.errors import RunError
 from expllm.expressions import EXPRESSIONS, Expression
 from expllm.facs import Intensities
 from expllm.labels import Answer
+from expllm.models.adapters import Adapter
 from expllm.models.architecture import ExpllmConfig, num_image_tokens
 from expllm.models.checkpoint import Checkpoint
 from expllm.models.registration import register
 
 _LONGEST_QUESTION = 256
 """Tokens of a prompt with every movement as a hint, without the image."""
-_LORA_RANKS = (8, 16, 32, 64, 128, 256)
-_LORA_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-"""Not the head, which nothing here trains: vLLM's CPU code cannot score a prompt through an adapted one."""
 
 
 def engine_args(checkpoint: Checkpoint, **overrides: Any) -> dict[str, Any]:
@@ -45,23 +43,6 @@ def engine_args(checkpoint: Checkpoint, **overrides: Any) -> dict[str, Any]:
         "trust_remote_code": False,
         "load_format": "safetensors",
         **overrides,
-    }
-
-
-def lora_args(rank: int, count: int) -> dict[str, Any]:
-    """vLLM's arguments for an engine that takes in adapters of at most this rank while it runs, `count` at once.
-
-    Raises:
-        CallerError: vLLM holds no adapter of such a rank.
-    """
-    fitting = [held for held in _LORA_RANKS if held >= rank]
-    if not fitting:
-        raise CallerError(f"an adapter of rank {rank}: vLLM takes in at most {_LORA_RANKS[-1]}")
-    return {
-        "enable_lora": True,
-        "max_loras": count,
-        "max_lora_rank": fitting[0],
-        "lora_target_modules": list(_LORA_LAYERS),
     }
 
 
@@ -108,12 +89,15 @@ class Engine:
         self._engine = AsyncLLM.from_engine_args(args)
 
     async def explain(
-        self, features: Float16[np.ndarray, "tokens width"], hints: Intensities | None
+        self,
+        features: Float16[np.ndarray, "tokens width"],
+        hints: Intensities | None,
+        adapter: Adapter | None = None,
     ) -> Answer:
         """Ask both questions about one face; `hints` are the movements measured on it, if given."""
         text, label = await asyncio.gather(
-            self._generate(prompt.explain(hints), features, self._explain),
-            self._generate(prompt.ask_label(hints), features, self._label),
+            self._generate(prompt.explain(hints), features, self._explain, adapter),
+            self._generate(prompt.ask_label(hints), features, self._label, adapter),
         )
         answer = text.outputs[0]
         return Answer(
@@ -129,9 +113,14 @@ class Engine:
         answer = output.outputs[0]
         return Answer(answer.text, len(output.prompt_token_ids), len(answer.token_ids), {})
 
-    async def _generate(self, text: str, features: np.ndarray, sampling: Any) -> Any:
+    async def _generate(
+        self, text: str, features: np.ndarray, sampling: Any, adapter: Adapter | None = None
+    ) -> Any:
         request = {"prompt": text, "multi_modal_data": {"image": features[None]}}
-        async for output in self._engine.generate(request, sampling, request_id=uuid.uuid4().hex):
+        lora = None if adapter is None else adapter.request()
+        async for output in self._engine.generate(
+            request, sampling, request_id=uuid.uuid4().hex, lora_request=lora
+        ):
             last = output
         return last
 

@@ -1,6 +1,7 @@
 """A trained model in memory -> the record that it is held to before it serves, and its adapter alone."""
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,18 +17,15 @@ from transformers import PreTrainedTokenizerFast
 
 from expllm import cot, gate, prompt
 from expllm.errors import Reject
-from expllm.models import assembly, frozen
+from expllm.models import adapters, assembly, frozen
 from expllm.models.architecture import ExpllmForConditionalGeneration, patch_features
 from expllm.models.checkpoint import NAMES, Checkpoint
 from expllm.models.encoder import Encoder
-from expllm.models.preprocessing import Preprocessing, read_object, to_pixels
+from expllm.models.preprocessing import Preprocessing, to_pixels
 
 Features = Float16[np.ndarray, "faces tokens width"]
 
-ADAPTER = "adapter"
-"""Folder in a checkpoint, in PEFT's form: the language model's adapter, where nothing else was trained."""
 _PARTS = {"language model": "language_model", "encoder": "vision_tower"}
-_ADAPTER_CONFIG = "adapter_config.json"
 _PROJECTOR = "model.multi_modal_projector."
 
 
@@ -59,8 +57,10 @@ def record(
         scores=scores(model, reading, texts, features),
         adapters=_adapters(model, reading, texts, base.preprocessing),
     ).write(folder)
+    alone = folder / adapters.FOLDER
+    shutil.rmtree(alone, ignore_errors=True)  # of an earlier training
     if _is_language_alone(model, base, features):
-        _save_adapter(folder / ADAPTER, model)
+        _save_adapter(alone, model)
 
 
 def scores(
@@ -78,15 +78,6 @@ def scores(
         of_text = written.gather(1, torch.tensor(text, device=written.device)[:, None])[:, 0]
         found.append(gate.Scores(labels=labels.tolist(), text=of_text.tolist()))
     return tuple(found)
-
-
-def adapter_rank(folder: Path) -> int:
-    """The rank of an adapter that `record` wrote.
-
-    Raises:
-        CallerError: its adapter_config.json cannot be read.
-    """
-    return int(read_object(folder / _ADAPTER_CONFIG)["r"])
 
 
 def text_label(text: str) -> str | None:
@@ -180,13 +171,12 @@ def _norm(layers: Sequence[LoraLayer]) -> float:
     return total**0.5
 
 
-def _is_language_alone(
-    model: ExpllmForConditionalGeneration, base: Checkpoint, features: Features
-) -> bool:
+def _is_language_alone(model: ExpllmForConditionalGeneration, base: Checkpoint, features: Features) -> bool:
     """Whether encoder and projector are those of the base, so that an adapter is all that differs."""
-    if not _lora_layers(model.model.language_model):
+    if not _lora_layers(model.model.language_model) or _lora_layers(model.model.vision_tower):
         return False
-    if not np.array_equal(features, Encoder(base).encode(frozen.crops(base.preprocessing.size_px))):
+    of_base = Encoder(base).encode(frozen.crops(base.preprocessing.size_px))
+    if not np.allclose(features, of_base, rtol=0.01, atol=0.01):  # another device computes a little otherwise
         return False
     ours = model.model.multi_modal_projector.state_dict()
     return all(torch.equal(ours[name].cpu(), tensor.float()) for name, tensor in _projector(base).items())
@@ -208,10 +198,10 @@ def _save_adapter(folder: Path, model: ExpllmForConditionalGeneration) -> None:
     tensors = {_peft_name(name): tensor.detach().cpu().contiguous() for name, tensor in factors.items()}
     rank = max(tensor.shape[0] for name, tensor in tensors.items() if ".lora_A." in name)
     folder.mkdir(exist_ok=True)
-    save_file(tensors, folder / "adapter_model.safetensors")
+    save_file(tensors, folder / adapters.WEIGHTS)
     layers = sorted({name.rsplit(".", 2)[1] for name in factors})
     config = {"peft_type": "LORA", "r": rank, "lora_alpha": rank, "target_modules": layers}
-    (folder / _ADAPTER_CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+    (folder / adapters.CONFIG).write_text(json.dumps(config, indent=2) + "\n")
 
 
 def _peft_name(name: str) -> str:
