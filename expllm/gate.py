@@ -52,9 +52,9 @@ class Reading(_Kept):
 class Record(_Kept):
     """What a training keeps of its model before adapters are merged and weights rounded."""
 
-    base: str
-    """The model that the training began with: a bundled model's name, or a folder."""
-    base_id: str
+    base: str | None
+    """What the training began with, a bundled model's name or a folder; None where it made a new model."""
+    base_id: str | None
     reading: Reading
     texts: tuple[tuple[int, ...], ...]
     """Token ids of what the trainer's model writes of each face."""

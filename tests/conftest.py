@@ -63,7 +63,7 @@ def _trained(base: Path, folder: Path, spread: float, *, projector: float = 1.0)
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=spread)
     explainer.projector.linear_2.weight.data *= projector
-    recording.record(folder, model, tokenizer, checkpoint)
+    recording.record(folder, model, tokenizer, checkpoint.preprocessing, checkpoint)
     explainer.language_model.merge_and_unload()
     assembly.save_assembled(folder, model, tokenizer, checkpoint.preprocessing, {"temperature": 1.0})
     return folder

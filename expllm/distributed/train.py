@@ -82,7 +82,8 @@ def _work(settings: dict[str, Any]) -> None:
     output = Path(config.output)
     train(task, schedule, output / STEPS, _report, device=str(get_device()), workers=workers)
     if workers.rank == 0:
-        recording.record(output / MODEL, model, tokenizer, checkpoint)  # before the adapters are merged
+        # Before the adapters are merged:
+        recording.record(output / MODEL, model, tokenizer, checkpoint.preprocessing, checkpoint)
         explainer.language_model.merge_and_unload()
         assembly.save_assembled(output / MODEL, model, tokenizer, checkpoint.preprocessing, _card(config))
         if reader is not None:  # the encoder was frozen, so what reads its features still fits

@@ -70,9 +70,9 @@ def base_id(checkpoint: Path) -> str | None:
 
 def base(checkpoint: Path) -> Checkpoint | None:
     """What `base_id` names, where it is still there and unaltered."""
-    if base_id(checkpoint) is None:
+    record = Record.read(checkpoint) if (checkpoint / FOLDER).is_dir() else None
+    if record is None or record.base is None:
         return None
-    record = Record.read(checkpoint)
     try:
         found = resolve(record.base)
     except CallerError:

@@ -33,7 +33,8 @@ def record(
     folder: Path,
     model: ExpllmForConditionalGeneration,
     tokenizer: PreTrainedTokenizerFast,
-    base: Checkpoint,
+    preprocessing: Preprocessing,
+    base: Checkpoint | None,
 ) -> None:
     """Write gate.json, and the adapter alone where that is all that was trained, into the model's folder.
 
@@ -41,25 +42,25 @@ def record(
 
     Args:
         model: The trained model with its adapters in place, whole and in this process.
-        base: What the training began with.
+        base: What the training began with; None where encoder and language model met for the first time.
     """
     model.float().eval()
-    reading = frozen.reading(tokenizer, model.config, base.preprocessing)
-    features = _features(model, base.preprocessing)
+    reading = frozen.reading(tokenizer, model.config, preprocessing)
+    features = _features(model, preprocessing)
     texts = _texts(model, tokenizer, reading, features)
     folder.mkdir(parents=True, exist_ok=True)
     gate.Record(
-        base=base.name if base.name in NAMES else str(base.path),
-        base_id=base.model_id,
+        base=base and (base.name if base.name in NAMES else str(base.path)),
+        base_id=base and base.model_id,
         reading=reading,
         texts=texts,
         text_labels=tuple(map(text_label, tokenizer.batch_decode(texts, skip_special_tokens=True))),
         scores=scores(model, reading, texts, features),
-        adapters=_adapters(model, reading, texts, base.preprocessing),
+        adapters=_adapters(model, reading, texts, preprocessing),
     ).write(folder)
     alone = folder / adapters.FOLDER
     shutil.rmtree(alone, ignore_errors=True)  # of an earlier training
-    if _is_language_alone(model, base, features):
+    if base is not None and _is_language_alone(model, base, features):
         _save_adapter(alone, model)
 
 
