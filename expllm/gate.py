@@ -197,7 +197,7 @@ def _ignored(record: Record, scores: Sequence[Scores]) -> Iterator[str]:
     """Name the adapters without which the trainer's model is nearer to these scores than with them."""
     for part, adapter in record.adapters.items():
         if mean_difference(scores, record.scores) >= mean_difference(scores, adapter.scores_without):
-            yield (f"the adapter of the {part} is ignored: without it the trainer's model answers so")
+            yield f"the adapter of the {part} is ignored: without it the trainer's model answers so"
 
 
 def _other_labels(record: Record, engine: Answers, tie: float) -> Iterator[str]:

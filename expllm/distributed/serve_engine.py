@@ -42,7 +42,7 @@ class ServedEngine:
 
         checkpoint = resolve(model)
         self._model_id = checkpoint.model_id
-        self._takes_adapters = bool(engine_kwargs.get("enable_lora"))
+        self._most_rank = engine_kwargs.get("max_lora_rank", 0)
         self._adapters: dict[str, Any] = {}
         self._engine = Engine(checkpoint, **engine_kwargs)
 
@@ -67,8 +67,11 @@ class ServedEngine:
         """The id of the model that answers who asks for this one: the asked one's, if it can be had here."""
         from expllm.models import adapters
 
-        can_adapt = self._takes_adapters and adapters.base_id(Path(model)) == self._model_id
-        return model_id if can_adapt else self._model_id
+        folder = Path(model)
+        if not self._most_rank or adapters.base_id(folder) != self._model_id:
+            return self._model_id
+        # vLLM itself would end the engine over an adapter of too high a rank.
+        return model_id if adapters.rank(folder) <= self._most_rank else self._model_id
 
     def _take_in(self, model: str, model_id: str) -> None:
         from expllm.models import adapters
@@ -173,7 +176,7 @@ def _engine_app(config: EngineConfig) -> serve.Application:
 
     base = adapters.base(resolve(config.model).path)
     takes = adapters.engine_args(config.adapter_rank, config.adapters)
-    return bound.bind(str(base.path) if base else config.model, {**takes, **config.engine_overrides})
+    return bound.bind(base.model if base else config.model, {**takes, **config.engine_overrides})
 
 
 def answer_by_serve(encoded: Dataset, model_id: str, config: LabelConfig) -> Dataset:

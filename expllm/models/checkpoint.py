@@ -47,6 +47,11 @@ class Checkpoint:
         """What label scores are divided by to be calibrated."""
         return _temperature(self.card)
 
+    @property
+    def model(self) -> str:
+        """What `resolve` finds it by on every machine: a bundled model lies elsewhere on each."""
+        return self.name if self.name in NAMES else str(self.path)
+
     def unit_reader(self) -> UnitReader | None:
         """What reads action units off the encoder's features, where the checkpoint has it."""
         file = self.path / ACTION_UNITS

@@ -37,13 +37,14 @@ class Passed:
 
     def told(self) -> str:
         """What was found, in one line."""
-        adapters = "".join(f", {part}'s adapter {a.norm:.3g}" for part, a in self.record.adapters.items())
+        adapters = self.record.adapters.items()
+        norms = "".join(f", the {part}'s adapter has a norm of {one.norm:.3g}" for part, one in adapters)
         way = (
             "its adapter alone as well" if self.is_adapter else "merged: a service has to be started with it"
         )
         return (
             f"passed: log probabilities at most {self.worst:.1e} from Transformers' and on average "
-            f"{self.away:.1e} from the trainer's{adapters}; {way}"
+            f"{self.away:.1e} from the trainer's{norms}; {way}"
         )
 
 
@@ -109,17 +110,22 @@ def _in_vllm(
 ) -> gate.Answers:
     """What an engine of the project's arguments answers; that of `adapted` has its adapter laid over it."""
     from vllm import LLM
+    from vllm.v1.engine.exceptions import EngineDeadError
 
     register()
     lora, request = {}, None
     if adapted is not None:
         lora = adapters.engine_args(adapters.rank(adapted), count=1)
         request = adapters.Adapter("adapter", 1, adapted / adapters.FOLDER).request()
-    engine = LLM(model=str(checkpoint.path), **engine_args(checkpoint, **{**lora, **overrides}))
     try:
-        return _asked(engine, record, _features(checkpoint), request)
-    finally:
-        engine.llm_engine.engine_core.shutdown()
+        engine = LLM(model=str(checkpoint.path), **engine_args(checkpoint, **{**lora, **overrides}))
+        try:
+            return _asked(engine, record, _features(checkpoint), request)
+        finally:
+            engine.llm_engine.engine_core.shutdown()
+    except (RuntimeError, ValueError, EngineDeadError) as error:
+        model = adapted or checkpoint.path
+        raise RunError(f"{model}: vLLM does not run it: {str(error).splitlines()[0]}") from error
 
 
 def _asked(engine: Any, record: gate.Record, features: Features, lora: Any) -> gate.Answers:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from expllm import cot, gate, prompt
 from expllm.errors import Reject
 from expllm.models import adapters, assembly, frozen
 from expllm.models.architecture import ExpllmForConditionalGeneration, patch_features
-from expllm.models.checkpoint import NAMES, Checkpoint
+from expllm.models.checkpoint import Checkpoint
 from expllm.models.encoder import Encoder
 from expllm.models.preprocessing import Preprocessing, to_pixels
 
@@ -50,7 +50,7 @@ def record(
     texts = _texts(model, tokenizer, reading, features)
     folder.mkdir(parents=True, exist_ok=True)
     gate.Record(
-        base=base and (base.name if base.name in NAMES else str(base.path)),
+        base=base and base.model,
         base_id=base and base.model_id,
         reading=reading,
         texts=texts,
@@ -60,8 +60,10 @@ def record(
     ).write(folder)
     alone = folder / adapters.FOLDER
     shutil.rmtree(alone, ignore_errors=True)  # of an earlier training
-    if base is not None and _is_language_alone(model, base, features):
-        _save_adapter(alone, model)
+    factors = assembly.adapter_tensors(model.model.language_model)
+    layers = _layers(factors)
+    if layers and layers <= set(adapters.LAYERS) and base is not None and _sees_as(model, base, features):
+        _save_adapter(alone, factors, layers)
 
 
 def scores(
@@ -172,9 +174,13 @@ def _norm(layers: Sequence[LoraLayer]) -> float:
     return total**0.5
 
 
-def _is_language_alone(model: ExpllmForConditionalGeneration, base: Checkpoint, features: Features) -> bool:
+def _layers(factors: Mapping[str, Tensor]) -> set[str]:
+    return {name.rsplit(".", 2)[1] for name in factors}
+
+
+def _sees_as(model: ExpllmForConditionalGeneration, base: Checkpoint, features: Features) -> bool:
     """Whether encoder and projector are those of the base, so that an adapter is all that differs."""
-    if not _lora_layers(model.model.language_model) or _lora_layers(model.model.vision_tower):
+    if _lora_layers(model.model.vision_tower):
         return False
     of_base = Encoder(base).encode(frozen.crops(base.preprocessing.size_px))
     if not np.allclose(features, of_base, rtol=0.01, atol=0.01):  # another device computes a little otherwise
@@ -193,15 +199,13 @@ def _projector(base: Checkpoint) -> dict[str, Tensor]:
     return tensors
 
 
-def _save_adapter(folder: Path, model: ExpllmForConditionalGeneration) -> None:
+def _save_adapter(folder: Path, factors: Mapping[str, Tensor], layers: Iterable[str]) -> None:
     """Write the adapter under the names of the whole model's layers, as vLLM looks for them."""
-    factors = assembly.adapter_tensors(model.model.language_model)
     tensors = {_peft_name(name): tensor.detach().cpu().contiguous() for name, tensor in factors.items()}
     rank = max(tensor.shape[0] for name, tensor in tensors.items() if ".lora_A." in name)
     folder.mkdir(exist_ok=True)
     save_file(tensors, folder / adapters.WEIGHTS)
-    layers = sorted({name.rsplit(".", 2)[1] for name in factors})
-    config = {"peft_type": "LORA", "r": rank, "lora_alpha": rank, "target_modules": layers}
+    config = {"peft_type": "LORA", "r": rank, "lora_alpha": rank, "target_modules": sorted(layers)}
     (folder / adapters.CONFIG).write_text(json.dumps(config, indent=2) + "\n")
 
 

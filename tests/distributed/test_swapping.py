@@ -1,7 +1,10 @@
 """A running engine takes in the adapter of a promoted model, and refuses what is more than that."""
 
 import asyncio
+import json
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -89,6 +92,14 @@ def test_a_model_on_another_base_or_with_another_projector_is_refused(
     for folder in (other, more):
         with pytest.raises(RunError, match="not "):
             loop.run(engine.explain(face, None, resolve(str(folder)).model_id, str(folder)))
+
+
+def test_an_adapter_of_a_higher_rank_than_the_engine_takes_is_refused(loop, engine, trained, tmp_path, face):
+    folder = Path(shutil.copytree(trained, tmp_path / "wide"))
+    config = folder / adapters.FOLDER / adapters.CONFIG
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"r": 16}))
+    with pytest.raises(RunError, match="not wide-id"):
+        loop.run(engine.explain(face, None, "wide-id", str(folder)))
 
 
 def test_a_service_follows_what_is_promoted_under_its_name(
