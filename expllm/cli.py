@@ -21,6 +21,9 @@ COMMANDS: dict[str, str] = {
     "train": "Fine-tune a model on Ray Train as CONFIG says.",
     "evaluate": "Measure MODEL on the labelled faces of DATA: its labels, its texts, and whether they hold.",
     "import-checkpoint": "Turn the published ExpLLM checkpoint into a folder that --model takes.",
+    "gate": "Try a trained CHECKPOINT in vLLM beside what its training recorded.",
+    "promote": "Make NAME stand for CHECKPOINT, if it passes the gate.",
+    "rollback": "Make NAME stand for the checkpoint before.",
     "serve": "Answer POST /v1/expressions over HTTP.",
 }
 """Command -> what it does. Each is the function `main` of the module of that name in `jobs`, with _ for -."""

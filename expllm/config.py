@@ -75,6 +75,11 @@ class MachinesConfig(Config):
 class EngineConfig(MachinesConfig):
     """The model and what runs it: the same for jobs and for the service."""
 
+    adapters: int = Field(0, ge=0)
+    """Adapters that an engine of Serve's holds at once: above 0, a promoted model that differs from its base
+    in the language model's adapter alone is taken in without starting anything anew."""
+    adapter_rank: int = Field(16, ge=1)
+    """The highest rank of these adapters."""
     hints: bool = True
     """Whether the prompt tells the model which movements were measured on the face."""
 
@@ -158,6 +163,13 @@ class EvaluateConfig(EngineConfig):
     """Whether an endpoint's model is told the form of answers; one trained on it need not be."""
 
 
+class GateConfig(MachinesConfig):
+    """How `expllm gate` and `expllm promote` try a checkpoint in vLLM."""
+
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """The engine's numbers while it is tried; in bfloat16 only labels and first tokens have to agree."""
+
+
 class Price(Config):
     """What a model's tokens cost, in any one currency, for a million of them."""
 
@@ -218,7 +230,8 @@ class TrainConfig(Config):
     """One GPU a worker; else one CPU."""
     adapter_rate: float = Field(5e-4, gt=0)
     """Highest learning rate of the language model's adapters."""
-    projector_rate: float = Field(5e-4, gt=0)
+    projector_rate: float = Field(5e-4, ge=0)
+    """0 leaves the projector as it is: the adapter alone can then be taken in by a service that runs."""
     save_every_s: float = Field(300, gt=0)
     max_failures: int = Field(3, ge=0)
     """Times the workers may be lost and started again from the newest checkpoint."""

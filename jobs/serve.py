@@ -11,7 +11,7 @@ from expllm.cli import run_command
 from expllm.config import ServiceConfig
 from expllm.distributed import cluster
 from expllm.distributed.serve_engine import start_engine
-from expllm.models.checkpoint import resolve
+from expllm.models.checkpoint import fixed, resolve
 from serve import endpoint
 from serve.app import build
 from serve.keys import api_keys, digest
@@ -26,10 +26,14 @@ def main(
     """Answer POST /v1/expressions; API keys come from EXPLLM_API_KEYS or the configured file."""
     settings = ServiceConfig.read(config, set_ or ())
     digests = [digest(key) for key in api_keys(settings, host)]
-    model_id = resolve(settings.model).model_id
+    # What the name stands for now, for all that starts later; the service looks for what it stands for then.
+    pinned = settings.model_copy(update={"model": fixed(settings.model)})
+    watched = settings.model if settings.adapters else None
+    model_id = resolve(pinned.model).model_id
+    application = build(pinned, digests, watched=watched)
     with cluster.connected(), cluster.naming(), endpoint.listening(host, port) as url:
-        start_engine(settings, model_id)
-        with endpoint.running(build(settings, digests), "expllm"), suppress(KeyboardInterrupt):
+        start_engine(pinned, model_id)
+        with endpoint.running(application, "expllm"), suppress(KeyboardInterrupt):
             print(f"listening on {url}/v1/expressions; end with Ctrl-C", flush=True)
             while True:
                 time.sleep(3600)

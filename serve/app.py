@@ -21,6 +21,7 @@ from expllm.models.face_reader import FaceReader, ReadFace
 from expllm.photographs import photo_id
 from expllm.prompt import prompt_id
 from serve.api import Answer
+from serve.current import Answering, Current
 from serve.keys import is_allowed
 from serve.upload import BodyLimit, photograph
 
@@ -68,12 +69,13 @@ class Expressions:
         config: ServiceConfig,
         key_digests: Sequence[str],
         reader: DeploymentHandle,
+        watched: str | None,
     ) -> None:
         self._config = config
         self._key_digests = key_digests
         self._reader = reader
         self._engine = engine()
-        self._checkpoint = resolve(config.model)
+        self._current = Current(config.model, watched, self._engine)
 
     @api.post("/v1/expressions", response_model=Answer)
     async def expressions(self, request: Request) -> Response:
@@ -86,25 +88,32 @@ class Expressions:
     async def _answer(self, data: bytes) -> Answer:
         seen: Seen = await self._reader.read.remote(data)
         unusable, faces = (seen, []) if isinstance(seen, Reject) else (None, seen)
+        answering = self._current.now()
         return Answer.of(
-            await asyncio.gather(*(self._label(*face) for face in faces)),
+            await asyncio.gather(*(self._label(*face, answering) for face in faces)),
             unusable,
             photo_id=photo_id(data),
-            model_id=self._checkpoint.model_id,
+            model_id=answering.model_id,
             prompt_id=prompt_id(hints=self._config.hints),
         )
 
-    async def _label(self, columns: dict[str, Any], features: np.ndarray) -> Row:
+    async def _label(self, columns: dict[str, Any], features: np.ndarray, answering: Answering) -> Row:
         hints = columns["action_units"] if self._config.hints else None
         try:
-            answer = await ask(self._engine, features, hints, self._checkpoint.model_id)
+            answer = await ask(self._engine, features, hints, answering.model_id, answering.model)
         except RunError as error:
             raise HTTPException(503, str(error)) from error
-        return label_face(columns, answer, temperature=self._checkpoint.temperature)
+        return label_face(columns, answer, temperature=answering.temperature)
 
 
-def build(config: ServiceConfig, key_digests: Sequence[str] = ()) -> serve.Application:
-    """Put the application together as a configuration says; it asks the engine that runs beside it."""
+def build(
+    config: ServiceConfig, key_digests: Sequence[str] = (), *, watched: str | None = None
+) -> serve.Application:
+    """Put the application together as a configuration says; it asks the engine that runs beside it.
+
+    Args:
+        watched: A name: what is promoted under it later answers, where the engine can take it in.
+    """
     options = {"num_cpus": _READER_CPUS, "num_gpus": config.encoder_gpus}
     reader = Reader.options(num_replicas=config.reader_replicas, ray_actor_options=options).bind(config)
-    return Expressions.bind(config, list(key_digests), reader)
+    return Expressions.bind(config, list(key_digests), reader, watched)

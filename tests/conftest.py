@@ -1,7 +1,7 @@
 """What tests share: two small models a session, each made on first use, and a chat endpoint."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,35 @@ def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole checkpoint of the same size that has learnt one answer by heart and gives it of every face."""
     return _saved(_taught(), tmp_path_factory.mktemp("tiny-checkpoint"))
+
+
+@pytest.fixture(scope="session")
+def trains() -> Callable[..., Path]:
+    """A function that leaves what a training leaves, its adapter drawn by chance in place of learnt."""
+    return _trained
+
+
+def _trained(base: Path, folder: Path, spread: float, *, projector: float = 1.0) -> Path:
+    import torch
+    from transformers import AutoTokenizer
+
+    from expllm.models import assembly, recording
+    from expllm.models.architecture import ExpllmForConditionalGeneration
+    from expllm.models.checkpoint import resolve
+    from expllm.models.finetuning import Explainer, lora_config
+
+    torch.manual_seed(0)
+    checkpoint, tokenizer = resolve(str(base)), AutoTokenizer.from_pretrained(base)
+    model = ExpllmForConditionalGeneration.from_pretrained(base, dtype=torch.bfloat16)
+    explainer = Explainer(model, lora_config(rank=4))
+    for name, parameter in explainer.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=spread)
+    explainer.projector.linear_2.weight.data *= projector
+    recording.record(folder, model, tokenizer, checkpoint.preprocessing, checkpoint)
+    explainer.language_model.merge_and_unload()
+    assembly.save_assembled(folder, model, tokenizer, checkpoint.preprocessing, {"temperature": 1.0})
+    return folder
 
 
 @cache

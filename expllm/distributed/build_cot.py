@@ -20,7 +20,7 @@ from expllm.errors import CallerError, RunError
 from expllm.exp_cot import asked, endpoint, written
 from expllm.exp_cot.instructions import TRIED_AGAIN, NoText, Row, face_key
 from expllm.exp_cot.report import report
-from expllm.models.checkpoint import Checkpoint, resolve
+from expllm.models.checkpoint import Checkpoint, fixed, resolve
 from expllm.models.face_reader import DETECTOR
 
 REPORT = "report.json"
@@ -47,6 +47,7 @@ def run(source: str, output: str, config: BuildCotConfig) -> Summary:
             stays, and the next run does the rest.
     """
     model, teacher_id = _teacher(config)
+    config = config.model_copy(update={"model": fixed(config.model)})
     checkpoint = resolve(config.model)
     made = {"teacher_id": teacher_id, "measured_by": f"{DETECTOR}+{checkpoint.model_id}"}
     dataset = datasets.open(source)

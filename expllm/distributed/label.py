@@ -19,7 +19,7 @@ from expllm.distributed.store_errors import ObjectFailed, ObjectGone
 from expllm.errors import CallerError, Outcome, RunError
 from expllm.labels import Row
 from expllm.manifest import Shard, abandoned, attempts, known, pending, seal, settled, shard_size, shards
-from expllm.models.checkpoint import Checkpoint, resolve
+from expllm.models.checkpoint import Checkpoint, fixed, resolve
 from expllm.models.face_reader import DETECTOR
 from expllm.planning import Budget
 from expllm.prompt import prompt_id
@@ -125,6 +125,7 @@ def run_listed(
     listed: pa.Table, source: str, output: str, config: LabelConfig, *, relabel: bool = False
 ) -> Summary:
     """Label photographs that were listed of `source` as `run` does; schema MANIFEST, sorted by URI."""
+    config = config.model_copy(update={"model": fixed(config.model)})
     _check_readable(listed)
     storage.check_writable(output)
     labels = table.create(output)

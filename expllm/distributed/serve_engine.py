@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,22 +42,42 @@ class ServedEngine:
 
         checkpoint = resolve(model)
         self._model_id = checkpoint.model_id
+        self._most_rank = engine_kwargs.get("max_lora_rank", 0)
+        self._adapters: dict[str, Any] = {}
         self._engine = Engine(checkpoint, **engine_kwargs)
 
     async def explain(
-        self, features: np.ndarray, hints: dict[str, float | None] | None, model_id: str
+        self, features: np.ndarray, hints: dict[str, float | None] | None, model_id: str, model: str = ""
     ) -> Answer:
         """Answer both questions about one face; features are num_tokens x width.
+
+        Args:
+            model: The folder of the model that is meant: where it is another one than this engine started
+                with, it may lie there as an adapter to that.
 
         Raises:
             RunError: the caller asks another model than this one.
         """
-        check_model(self._model_id, model_id)
-        return await self._engine.explain(features, hints)
+        if model_id != self._model_id and model_id not in self._adapters:
+            check_model(self.answers_as(model, model_id), model_id)
+            self._take_in(model, model_id)
+        return await self._engine.explain(features, hints, self._adapters.get(model_id))
 
-    def model_id(self) -> str:
-        """Which model answers."""
-        return self._model_id
+    def answers_as(self, model: str, model_id: str) -> str:
+        """The id of the model that answers who asks for this one: the asked one's, if it can be had here."""
+        from expllm.models import adapters
+
+        folder = Path(model)
+        if not self._most_rank or adapters.base_id(folder) != self._model_id:
+            return self._model_id
+        # vLLM itself would end the engine over an adapter of too high a rank.
+        return model_id if adapters.rank(folder) <= self._most_rank else self._model_id
+
+    def _take_in(self, model: str, model_id: str) -> None:
+        from expllm.models import adapters
+
+        folder, number = Path(model, adapters.FOLDER), len(self._adapters) + 1
+        self._adapters[model_id] = adapters.Adapter(model_id, number, folder)
 
 
 def check_model(served: str, asked: str) -> None:
@@ -84,7 +105,7 @@ def start_engine(config: EngineConfig, model_id: str) -> None:
     if _settled() in (None, ApplicationStatus.DEPLOY_FAILED):
         serve.start(proxy_location="Disabled")  # a Serve that runs already stays as it is
         serve.run(_engine_app(config), name=APPLICATION, route_prefix=None)
-    served = engine().model_id.remote().result(timeout_s=_START_TIMEOUT_S)
+    served = engine().answers_as.remote(config.model, model_id).result(timeout_s=_START_TIMEOUT_S)
     if served != model_id:
         raise CallerError(
             f"the Serve application {APPLICATION} answers with model {served}, not {model_id}: "
@@ -98,16 +119,20 @@ def engine() -> DeploymentHandle:
 
 
 async def ask(
-    handle: DeploymentHandle, features: np.ndarray, hints: dict[str, float | None] | None, model_id: str
+    handle: DeploymentHandle,
+    features: np.ndarray,
+    hints: dict[str, float | None] | None,
+    model_id: str,
+    model: str = "",
 ) -> Answer:
-    """Ask the running engine about one face, and only the model that is meant.
+    """Ask the running engine about one face, and only the model that is meant; `model` is its folder.
 
     Raises:
         RunError: another model has taken its place.
         RayTaskError: the engine failed on this face.
     """
     try:
-        answer: Answer = await handle.explain.remote(features, hints, model_id)
+        answer: Answer = await handle.explain.remote(features, hints, model_id, model)
     except RayTaskError as error:
         if isinstance(error.cause, RunError):
             raise error.cause from None
@@ -144,7 +169,14 @@ def _engine_app(config: EngineConfig) -> serve.Application:
         "target_ongoing_requests": _IN_FLIGHT / 2,
     }
     bound = deployment.options(ray_actor_options=options, autoscaling_config=scaling)
-    return bound.bind(config.model, config.engine_overrides)
+    if not config.adapters:
+        return bound.bind(config.model, config.engine_overrides)
+    from expllm.models import adapters
+    from expllm.models.checkpoint import resolve
+
+    base = adapters.base(resolve(config.model).path)
+    takes = adapters.engine_args(config.adapter_rank, config.adapters)
+    return bound.bind(base.model if base else config.model, {**takes, **config.engine_overrides})
 
 
 def answer_by_serve(encoded: Dataset, model_id: str, config: LabelConfig) -> Dataset:
@@ -157,7 +189,7 @@ def answer_by_serve(encoded: Dataset, model_id: str, config: LabelConfig) -> Dat
     start_engine(config, model_id)
     return encoded.map_batches(
         AskServe,
-        fn_constructor_args=(config.hints, model_id),
+        fn_constructor_args=(config.hints, model_id, config.model),
         batch_size=_BATCH,
         batch_format="pyarrow",
         compute=ActorPoolStrategy(size=1),
@@ -172,9 +204,9 @@ class AskServe:
     A face that fails fails alone; another model in the engine's place ends the run.
     """
 
-    def __init__(self, has_hints: bool, model_id: str) -> None:
+    def __init__(self, has_hints: bool, model_id: str, model: str = "") -> None:
         self._engine = engine()
-        self._model_id = model_id
+        self._model_id, self._model = model_id, model
         self._hints = partial(hints_of, are_given=has_hints)
 
     async def __call__(self, encoded: pa.Table) -> pa.Table:
@@ -188,7 +220,7 @@ class AskServe:
         if not row["num_faces"]:
             return [empty]
         try:
-            answer = await ask(self._engine, features_of(row), self._hints(row), self._model_id)
+            answer = await ask(self._engine, features_of(row), self._hints(row), self._model_id, self._model)
         except RayTaskError as error:
             name = type(error.cause).__name__
             return [{**empty, "question": question, "error": name} for question in (EXPLAIN, LABEL)]

@@ -13,7 +13,7 @@ from expllm.action_units import Estimator
 from expllm.config import TrainConfig
 from expllm.distributed import cluster, training_progress
 from expllm.distributed.training_settings import STEPS, checked
-from expllm.models import assembly, dataset, fit_unit_reader
+from expllm.models import assembly, dataset, fit_unit_reader, recording
 from expllm.models.architecture import ExpllmForConditionalGeneration
 from expllm.models.checkpoint import ACTION_UNITS, resolve
 from expllm.models.encoder import Encoder
@@ -82,6 +82,8 @@ def _work(settings: dict[str, Any]) -> None:
     output = Path(config.output)
     train(task, schedule, output / STEPS, _report, device=str(get_device()), workers=workers)
     if workers.rank == 0:
+        # Before the adapters are merged:
+        recording.record(output / MODEL, model, tokenizer, checkpoint.preprocessing, checkpoint)
         explainer.language_model.merge_and_unload()
         assembly.save_assembled(output / MODEL, model, tokenizer, checkpoint.preprocessing, _card(config))
         if reader is not None:  # the encoder was frozen, so what reads its features still fits

@@ -5,10 +5,11 @@ import math
 import os
 import shutil
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from expllm import promoted
 from expllm.checksums import file_sha256, short_sha256
 from expllm.errors import CallerError
 from expllm.faces import CROPS
@@ -46,6 +47,11 @@ class Checkpoint:
         """What label scores are divided by to be calibrated."""
         return _temperature(self.card)
 
+    @property
+    def model(self) -> str:
+        """What `resolve` finds it by on every machine: a bundled model lies elsewhere on each."""
+        return self.name if self.name in NAMES else str(self.path)
+
     def unit_reader(self) -> UnitReader | None:
         """What reads action units off the encoder's features, where the checkpoint has it."""
         file = self.path / ACTION_UNITS
@@ -54,20 +60,25 @@ class Checkpoint:
 
 @cache
 def resolve(model: str) -> Checkpoint:
-    """Find a model by its name, or by the path of a folder.
+    """Find a model by the name of one that ships or was promoted, or by the path of a folder.
 
     A bundled model is put together once per machine, under EXPLLM_CACHE (else ~/.cache/expllm); several
     processes may ask at once. Call it on every machine that needs the files.
 
     Raises:
-        CallerError: there is no such model, or the folder is not a safe ExpLLM checkpoint.
+        CallerError: there is no such model, the folder is not a safe ExpLLM checkpoint, or it was changed
+            since its promotion.
     """
     if model in NAMES:
         return _bundled(model)
+    promotion = promoted.find(model)
+    if promotion is not None:
+        return _promoted(model, promotion)
     folder = Path(model)
     if not (folder / _CONFIG).is_file():
         raise CallerError(
-            f"no model {model!r}: give one of {', '.join(NAMES)}, or a folder with a config.json"
+            f"no model {model!r}: give one of {', '.join(NAMES)}, the name of a promoted model, "
+            "or a folder with a config.json"
         )
     check(folder)
     files = [*_weights(folder), *(folder / name for name in _DECISIVE if (folder / name).exists())]
@@ -80,6 +91,26 @@ def resolve(model: str) -> Checkpoint:
         preprocessing=_preprocessing(folder),
         card=card,
     )
+
+
+def fixed(model: str) -> str:
+    """The name or folder that stands for the same model tomorrow: a promoted name may change meanwhile.
+
+    Raises:
+        CallerError: as `resolve`.
+    """
+    promotion = None if model in NAMES else promoted.find(model)
+    return model if promotion is None else str(_promoted(model, promotion).path)
+
+
+def _promoted(name: str, promotion: promoted.Promotion) -> Checkpoint:
+    found = resolve(promotion.checkpoint)
+    if found.model_id != promotion.model_id:
+        raise CallerError(
+            f"{name}: {promotion.checkpoint} was changed since its promotion: promote it again, "
+            f"or go back with `expllm rollback {name}`"
+        )
+    return replace(found, name=name)
 
 
 def check(folder: Path) -> None:

@@ -14,6 +14,7 @@ from expllm.errors import RunError
 from expllm.expressions import EXPRESSIONS, Expression
 from expllm.facs import Intensities
 from expllm.labels import Answer
+from expllm.models.adapters import Adapter
 from expllm.models.architecture import ExpllmConfig, num_image_tokens
 from expllm.models.checkpoint import Checkpoint
 from expllm.models.registration import register
@@ -88,12 +89,15 @@ class Engine:
         self._engine = AsyncLLM.from_engine_args(args)
 
     async def explain(
-        self, features: Float16[np.ndarray, "tokens width"], hints: Intensities | None
+        self,
+        features: Float16[np.ndarray, "tokens width"],
+        hints: Intensities | None,
+        adapter: Adapter | None = None,
     ) -> Answer:
         """Ask both questions about one face; `hints` are the movements measured on it, if given."""
         text, label = await asyncio.gather(
-            self._generate(prompt.explain(hints), features, self._explain),
-            self._generate(prompt.ask_label(hints), features, self._label),
+            self._generate(prompt.explain(hints), features, self._explain, adapter),
+            self._generate(prompt.ask_label(hints), features, self._label, adapter),
         )
         answer = text.outputs[0]
         return Answer(
@@ -109,9 +113,14 @@ class Engine:
         answer = output.outputs[0]
         return Answer(answer.text, len(output.prompt_token_ids), len(answer.token_ids), {})
 
-    async def _generate(self, text: str, features: np.ndarray, sampling: Any) -> Any:
+    async def _generate(
+        self, text: str, features: np.ndarray, sampling: Any, adapter: Adapter | None = None
+    ) -> Any:
         request = {"prompt": text, "multi_modal_data": {"image": features[None]}}
-        async for output in self._engine.generate(request, sampling, request_id=uuid.uuid4().hex):
+        lora = None if adapter is None else adapter.request()
+        async for output in self._engine.generate(
+            request, sampling, request_id=uuid.uuid4().hex, lora_request=lora
+        ):
             last = output
         return last
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from expllm import gate
 from expllm.config import TrainConfig
 from expllm.distributed import train
 from expllm.errors import CallerError, RunError
@@ -57,6 +58,12 @@ def test_two_workers_leave_a_model_that_can_be_labelled_with(trained, random_che
 
 def test_the_card_says_what_the_model_was_trained_from(trained, random_checkpoint):
     assert json.loads((trained / "card.json").read_text())["trained_from"] == str(random_checkpoint)
+
+
+def test_what_the_gate_holds_the_model_to_lies_beside_it(trained, random_checkpoint):
+    record = gate.Record.read(trained)
+    assert record.base_id == resolve(str(random_checkpoint)).model_id
+    assert list(record.adapters) == ["language model"] and not list(gate.idle(record))
 
 
 def test_the_progress_is_told_in_plain_lines(told):
