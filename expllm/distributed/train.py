@@ -17,7 +17,8 @@ from expllm.models import assembly, dataset, fit_unit_reader
 from expllm.models.architecture import ExpllmForConditionalGeneration
 from expllm.models.checkpoint import ACTION_UNITS, resolve
 from expllm.models.encoder import Encoder
-from expllm.models.finetuning import Explainer, ExplainTask, lora_config
+from expllm.models.explainer import Explainer, lora_config
+from expllm.models.finetuning import ExplainTask
 from expllm.models.training import Metrics, Schedule, Workers, train
 
 MODEL = "model"

@@ -13,7 +13,8 @@ from expllm.facs import COLUMNS
 from expllm.models import assembly
 from expllm.models.architecture import ExpllmForConditionalGeneration
 from expllm.models.dataset import POINTS, FaceSet
-from expllm.models.finetuning import Explainer, ExplainTask, group_by_length, image_encoder, lora_config
+from expllm.models.explainer import Explainer, lora_config
+from expllm.models.finetuning import ExplainTask, group_by_length, image_encoder
 
 
 @pytest.fixture
