@@ -5,10 +5,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerFast
 
 from expllm import sft
@@ -16,6 +14,7 @@ from expllm.action_units import to_intensities
 from expllm.expressions import EXPRESSIONS
 from expllm.models.architecture import num_image_tokens
 from expllm.models.augmentation import augment, draw_moves, draw_shown, mirrored, without_face
+from expllm.models.collation import parts
 from expllm.models.dataset import STORED_PX, FaceSet
 from expllm.models.explainer import Explainer
 from expllm.models.preprocessing import Preprocessing
@@ -35,6 +34,8 @@ class ExplainTask:
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     tokens_at_once: int = 1100
     """Most tokens, padding included, that go through the model at once."""
+    packing: bool = False
+    """Whether examples that go through the model together stand in one row, not one below the other."""
     adapter_rate: float = 5e-4
     projector_rate: float = 2e-3
 
@@ -64,17 +65,8 @@ class ExplainTask:
         pixels = self.preprocessing.normalise(pixels)
         shown = draw_shown(len(indices), rng) if isinstance(self.model.tower, FaceTower) else None
         tokenised = self._examples(indices, mirror, faceless, random.Random(int(rng.integers(2**63))))
-        for places in group_by_length([len(ids) for ids, _, _ in tokenised], self.tokens_at_once):
-            ids, targets, weights = zip(*(tokenised[place] for place in places), strict=True)
-            batch = {
-                "pixel_values": pixels[places],
-                "input_ids": _pad(ids, 0),
-                "targets": _pad(targets, sft.IGNORED),
-                "weights": _pad(weights, 0.0),
-            }
-            if shown is not None:
-                batch["shown"] = shown[places]
-            yield batch, len(places) / len(indices)
+        of_faces = {"pixel_values": pixels} | ({} if shown is None else {"shown": shown})
+        yield from parts(tokenised, of_faces, self.tokens_at_once, packing=self.packing)
 
     def _examples(
         self,
@@ -110,19 +102,3 @@ def image_encoder(tokenizer: PreTrainedTokenizerFast, num_tokens: int) -> Callab
         return [token for i in ids for token in ([i] * num_tokens if i == image_id else [i])]
 
     return encode
-
-
-def group_by_length(lengths: list[int], tokens_at_once: int) -> list[list[int]]:
-    """Divide places into groups of like length whose padded size stays within a number of tokens."""
-    groups: list[list[int]] = [[]]
-    for place in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        group = groups[-1]
-        if group and lengths[group[0]] * (len(group) + 1) > tokens_at_once:
-            groups.append([place])
-        else:
-            group.append(place)
-    return groups
-
-
-def _pad(rows: tuple[list[int], ...] | tuple[list[float], ...], value: float) -> Tensor:
-    return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)
