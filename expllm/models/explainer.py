@@ -8,11 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from expllm import sft
+from expllm.config import LINEAR_LAYERS, TrainConfig
 from expllm.errors import CallerError
 from expllm.models.architecture import ExpllmForConditionalGeneration, patch_features
 from expllm.models.tower import FaceTower
-
-LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 def lora_config(
@@ -24,6 +23,15 @@ def lora_config(
         scale: What an adapter's product is multiplied by: LoRA's alpha over its rank.
     """
     return LoraConfig(r=rank, lora_alpha=scale * rank, lora_dropout=dropout, target_modules=list(layers))
+
+
+def explainer_of(model: ExpllmForConditionalGeneration, config: TrainConfig) -> "Explainer":
+    """The model with the adapters that a training is configured with."""
+    kind = {"scale": config.adapter_scale, "dropout": config.adapter_dropout}
+    language = lora_config(config.language_rank, config.language_layers, **kind)
+    if not config.encoder_layers:
+        return Explainer(model, language)
+    return Explainer(model, language, lora_config(config.encoder_rank, config.encoder_layers, **kind))
 
 
 class Explainer(nn.Module):
@@ -150,5 +158,5 @@ def _tower(tower: nn.Module, adapters: LoraConfig | None) -> nn.Module:
 def _adapted(part: nn.Module, adapters: LoraConfig, name: str) -> PeftModel:
     layers = {path.rsplit(".", 1)[-1] for path, layer in part.named_modules() if isinstance(layer, nn.Linear)}
     if missing := sorted(set(adapters.target_modules) - layers):
-        raise CallerError(f"the {name} has no layer {missing[0]!r} for adapters; it has {sorted(layers)}")
+        raise CallerError(f"the {name} has no layer {missing[0]!r}; it has {sorted(layers)}")
     return get_peft_model(part, adapters)
