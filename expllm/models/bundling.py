@@ -16,7 +16,7 @@ from expllm.models.checkpoint import ACTION_UNITS
 from expllm.models.dataset import FaceSet
 from expllm.models.explainer import Explainer, lora_config
 from expllm.models.preprocessing import Preprocessing
-from expllm.models.training import load_trained, newest_checkpoint
+from expllm.models.training_checkpoints import load_trained, newest_checkpoint
 from expllm.prompt import prompt_id
 
 COMMANDS = (
