@@ -21,6 +21,7 @@ from expllm.models.training_checkpoints import Progress, Snapshot, resume
 Metrics = dict[str, float]
 Report = Callable[[int, Metrics], None]
 Batch = Mapping[str, Tensor]
+Save = Callable[[Snapshot], None]
 
 
 class Task(Protocol):
@@ -84,7 +85,7 @@ def train(
     *,
     device: str = "cpu",
     workers: Workers | None = None,
-    saved: Callable[[Progress], None] = lambda progress: None,
+    save: Save | None = None,
 ) -> Progress:
     """Train until the steps or the time are used up; continue from the newest checkpoint in `folder`.
 
@@ -92,7 +93,7 @@ def train(
     sees what an uninterrupted one would have seen. The newest checkpoint stays in the folder.
 
     Args:
-        saved: Called by every worker once a checkpoint is written.
+        save: Called by every worker to keep a checkpoint; by default the first writes it into `folder`.
 
     Raises:
         CallerError: a time limit is asked of several workers, the batch cannot be divided, the checkpoint is
@@ -100,11 +101,12 @@ def train(
     """
     workers = workers or Workers()
     _check(schedule, workers)
-    task.model.to(device).train()
-    model = workers.wrap(task.model)
+    if not workers.in_step:  # else it may be too large for one device
+        task.model.to(device)
+    model = workers.wrap(task.model.train())
     optimizer = _optimizer(task, schedule)
     progress = resume(folder, task.model, optimizer)
-    keep = _Keeper(folder, task.model, optimizer, schedule, workers, saved)
+    keep = _Keeper(task.model, optimizer, schedule, workers, save or _first_saves(folder, workers))
     totals = _Totals()
     while not _is_done(schedule, progress):
         start_s = time.monotonic()
@@ -120,20 +122,23 @@ def train(
     return progress
 
 
+def _first_saves(folder: Path, workers: Workers) -> Save:
+    return lambda snapshot: snapshot.save(folder) if workers.rank == 0 else None
+
+
 class _Keeper:
     """Writes checkpoints in time; what one worker cannot write, all hear of."""
 
     def __init__(
         self,
-        folder: Path,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         schedule: Schedule,
         workers: Workers,
-        saved: Callable[[Progress], None],
+        save: Save,
     ) -> None:
-        self._folder, self._model, self._optimizer = folder, model, optimizer
-        self._every_s, self._workers, self._saved = schedule.save_every_s, workers, saved
+        self._model, self._optimizer, self._save = model, optimizer, save
+        self._every_s, self._workers = schedule.save_every_s, workers
         self._saved_s, self._step = time.monotonic(), -1
 
     def if_due(self, progress: Progress) -> None:
@@ -149,9 +154,7 @@ class _Keeper:
         snapshot = Snapshot.of(self._model, self._optimizer, progress)
         failure: CallerError | None = None
         try:
-            if self._workers.rank == 0:
-                snapshot.save(self._folder)
-            self._saved(progress)
+            self._save(snapshot)
         except CallerError as error:
             failure = error
         if self._workers.most(int(failure is not None)):

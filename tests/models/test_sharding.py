@@ -16,7 +16,7 @@ from expllm.models.architecture import ExpllmForConditionalGeneration
 from expllm.models.explainer import Explainer, lora_config
 from expllm.models.sharding import shard
 from expllm.models.training import Schedule, Workers, train
-from expllm.models.training_checkpoints import Progress, load_trained, newest_checkpoint
+from expllm.models.training_checkpoints import Snapshot, load_trained, newest_checkpoint
 
 STEPS, BATCH = 4, 6
 
@@ -66,7 +66,9 @@ def _work(rank: int, port: int, checkpoint: Path, out: Path, is_sharded: bool) -
     def wrap(model: nn.Module) -> nn.Module:
         return shard(model, "cpu", 2) if is_sharded else DistributedDataParallel(model)
 
-    def answer(progress: Progress) -> None:
+    def save(snapshot: Snapshot) -> None:
+        if rank == 0:
+            snapshot.save(out)
         with torch.autocast("cpu", torch.bfloat16):
             answered.append(explainer.answers(torch.zeros(1, 3, 112, 112), [5, 6], 2, 3))
 
@@ -80,7 +82,7 @@ def _work(rank: int, port: int, checkpoint: Path, out: Path, is_sharded: bool) -
         out,
         lambda step, metrics: losses.append(metrics["loss"]),
         workers=workers,
-        saved=answer,
+        save=save,
     )
     (out / f"{rank}.json").write_text(json.dumps({"losses": losses, "answered": answered}))
     dist.destroy_process_group()

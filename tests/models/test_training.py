@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from expllm.errors import CallerError
 from expllm.models.training import Metrics, Schedule, Workers, _optimizer, _rate, batch_indices, train
-from expllm.models.training_checkpoints import Progress, load_trained, newest_checkpoint
+from expllm.models.training_checkpoints import Progress, Snapshot, load_trained, newest_checkpoint
 
 
 class _Line(nn.Module):
@@ -124,11 +124,11 @@ def test_a_disk_that_fills_up_leaves_the_checkpoint_before(tmp_path: Path) -> No
 
 
 def test_a_failure_of_what_follows_a_checkpoint_ends_the_training(tmp_path: Path) -> None:
-    def full(progress: Progress) -> None:
+    def full(snapshot: Snapshot) -> None:
         raise CallerError("no room for samples")
 
     with pytest.raises(CallerError, match="no room for samples"):
-        train(_LineTask(), Schedule(steps=3, batch_size=8), tmp_path, _ignore, saved=full)
+        train(_LineTask(), Schedule(steps=3, batch_size=8), tmp_path, _ignore, save=full)
 
 
 def test_workers_hear_of_a_checkpoint_that_the_first_cannot_write(tmp_path: Path) -> None:
