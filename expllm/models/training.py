@@ -107,16 +107,14 @@ def train(
     optimizer = _optimizer(task, schedule)
     progress = resume(folder, task.model, optimizer)
     keep = _Keeper(task.model, optimizer, schedule, workers, save or _first_saves(folder, workers))
-    totals = _Totals()
+    means = _Means(report, schedule.report_every)
     while not _is_done(schedule, progress):
         start_s = time.monotonic()
         _set_learning_rate(optimizer, _rate(schedule, progress))
-        totals.add(_step(task, model, optimizer, schedule, progress.step, device, workers))
+        metrics = _step(task, model, optimizer, schedule, progress.step, device, workers)
         progress.step += 1
         progress.elapsed_s += time.monotonic() - start_s
-        if progress.step % schedule.report_every == 0:
-            report(progress.step, totals.means() | {"elapsed_s": progress.elapsed_s})
-            totals = _Totals()
+        means.add(metrics, progress)
         keep.if_due(progress)
     keep.now(progress)
     return progress
@@ -251,17 +249,19 @@ def batch_indices(num_examples: int, batch_size: int, seed: int, step: int) -> I
     return np.array([orders[int(place // num_examples)][place % num_examples] for place in places])
 
 
-class _Totals:
-    """Running means of what a step reports."""
+class _Means:
+    """Means of what some steps say, reported once they are done."""
 
-    def __init__(self) -> None:
+    def __init__(self, report: Report, every: int) -> None:
+        self._report, self._every = report, every
         self._sums: Metrics = {}
         self._count = 0
 
-    def add(self, metrics: Metrics) -> None:
+    def add(self, metrics: Metrics, progress: Progress) -> None:
         self._count += 1
         for name, value in metrics.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
-
-    def means(self) -> Metrics:
-        return {name: total / self._count for name, total in self._sums.items()}
+        if progress.step % self._every == 0:
+            means = {name: total / self._count for name, total in self._sums.items()}
+            self._report(progress.step, means | {"elapsed_s": progress.elapsed_s})
+            self._sums, self._count = {}, 0
