@@ -60,10 +60,10 @@ def work(settings: dict[str, Any]) -> str | None:
         report = partial(_report, journal, schedule.steps)
         try:
             train(task, schedule, steps, report, device=device, workers=workers, save=save)
+            if workers.rank == 0:
+                training_output.publish_model(partial(_write_model, config, steps), config.output)
         except CallerError as error:
             return str(error)
-        if workers.rank == 0:
-            training_output.publish_model(partial(_write_model, config, steps), config.output)
     return None
 
 

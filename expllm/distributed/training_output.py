@@ -7,7 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from safetensors import SafetensorError
+
 from expllm.distributed import storage
+from expllm.errors import CallerError
 from expllm.evaluation.curves import curves
 from expllm.models.training import Metrics
 from expllm.models.training_checkpoints import PROGRESS, newest_checkpoint
@@ -57,19 +60,29 @@ def _newest(output: str) -> list[str]:
 
 
 def publish_model(write: Callable[[Path], None], output: str) -> None:
-    """Have the trained model written, and give it its place in OUTPUT once it is whole."""
-    if storage.is_s3(output):
-        with TemporaryDirectory(prefix="expllm-model-") as folder:
-            write(Path(folder))
-            for file in sorted(Path(folder).iterdir(), key=lambda file: file.name == "config.json"):
+    """Have the trained model written, and give it its place in OUTPUT once it is whole.
+
+    Raises:
+        CallerError: there is no room for it; the model before it stays.
+    """
+    on_s3 = storage.is_s3(output)
+    with TemporaryDirectory(prefix=f".{MODEL}-", dir=None if on_s3 else output) as place:
+        folder = Path(place) / MODEL
+        try:
+            write(folder)
+        except (OSError, SafetensorError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise CallerError(
+                f"the trained model cannot be written to {place} ({reason}): make room and start again; the "
+                "training itself is done"
+            ) from error
+        if on_s3:
+            for file in sorted(folder.iterdir(), key=lambda file: file.name == "config.json"):
                 storage.upload(file, storage.join(output, MODEL, file.name))
-        return
-    target = Path(output) / MODEL
-    partial = target.with_name(f".{MODEL}")
-    shutil.rmtree(partial, ignore_errors=True)
-    write(partial)
-    shutil.rmtree(target, ignore_errors=True)
-    partial.rename(target)
+            return
+        target = Path(output) / MODEL
+        shutil.rmtree(target, ignore_errors=True)
+        folder.rename(target)
 
 
 class Journal:

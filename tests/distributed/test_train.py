@@ -50,7 +50,7 @@ def config(prepared, random_checkpoint, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def told(local_ray, config):
+def told(ray_cluster, config):
     with redirect_stderr(StringIO()) as told:
         train.run(config)
     return told.getvalue()
@@ -87,7 +87,7 @@ def test_a_finished_output_is_not_taken_for_another_training(trained, config):
         train.run(config.model_copy(update={"seed": 1}))
 
 
-def test_a_failure_in_a_worker_is_one_line(local_ray, config, prepared, tmp_path):
+def test_a_failure_in_a_worker_is_one_line(ray_cluster, config, prepared, tmp_path):
     faces = tmp_path / "faces"
     faces.mkdir()
     (faces / "crops.npy").symlink_to(prepared / "crops.npy")
@@ -109,7 +109,7 @@ def test_a_checkpoint_of_another_architecture_is_one_line(trained, config, tmp_p
     assert "\n" not in str(refused.value)
 
 
-def test_a_disk_that_fills_up_at_a_checkpoint_is_one_line(local_ray, config, tmp_path):
+def test_a_disk_that_fills_up_at_a_checkpoint_is_one_line(ray_cluster, config, tmp_path):
     def full(settings):
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
         return train.work(settings)
@@ -121,7 +121,7 @@ def test_a_disk_that_fills_up_at_a_checkpoint_is_one_line(local_ray, config, tmp
     assert not list((output / "steps").iterdir()) and not (output / "model").exists()
 
 
-def test_a_killed_worker_changes_nothing(local_ray, config, tmp_path):
+def test_a_killed_worker_changes_nothing(ray_cluster, config, tmp_path):
     """Steps 1 to 8; the second worker is killed once a checkpoint is there, and all go on from the newest."""
     killed = tmp_path / "killed"
 
@@ -150,7 +150,7 @@ def test_a_killed_worker_changes_nothing(local_ray, config, tmp_path):
     assert all(torch.equal(tensor, broken[name]) for name, tensor in whole.items())
 
 
-def test_an_object_store_holds_a_training(local_ray, s3, config, tmp_path):
+def test_an_object_store_holds_a_training(ray_cluster, s3, config, tmp_path):
     output = "s3://photos/trained"
     stored = config.model_copy(update={"output": output, "steps": 2, "sharding": "fsdp2"})
     assert train.run(stored) == f"{output}/model"
