@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import shutil
 import signal
 import threading
@@ -46,6 +45,7 @@ def config(prepared, random_checkpoint, tmp_path_factory):
         steps=3,
         batch_size=4,
         workers=2,
+        samples=1,
     )
 
 
@@ -109,20 +109,8 @@ def test_a_checkpoint_of_another_architecture_is_one_line(trained, config, tmp_p
     assert "\n" not in str(refused.value)
 
 
-def test_a_disk_that_fills_up_at_a_checkpoint_is_one_line(ray_cluster, config, tmp_path):
-    def full(settings):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-        return train.work(settings)
-
-    output = tmp_path / "out"
-    with pytest.raises(CallerError, match=r"cannot be written .*make room") as failed:
-        train.run(config.model_copy(update={"output": str(output)}), full)
-    assert "\n" not in str(failed.value)
-    assert not list((output / "steps").iterdir()) and not (output / "model").exists()
-
-
 def test_a_killed_worker_changes_nothing(ray_cluster, config, tmp_path):
-    """Steps 1 to 8; the second worker is killed once a checkpoint is there, and all go on from the newest."""
+    """The second worker is killed at its fourth step or soon after; all go on from the newest checkpoint."""
     killed = tmp_path / "killed"
 
     def dying(settings):
@@ -140,7 +128,13 @@ def test_a_killed_worker_changes_nothing(ray_cluster, config, tmp_path):
     parameters = []
     for name, work in (("whole", train.work), ("broken", dying)):
         output = tmp_path / name
-        settings = {"output": str(output), "steps": 12, "save_every_s": 1e-6, "adapter_dropout": 0.1}
+        settings = {
+            "output": str(output),
+            "steps": 12,
+            "save_every_s": 1e-6,
+            "adapter_dropout": 0.1,
+            "samples": 0,
+        }
         train.run(config.model_copy(update=settings), work)
         parameters.append(load_file(newest_checkpoint(output / "steps") / "parameters.safetensors"))
         rows = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
