@@ -19,6 +19,7 @@ from expllm.models import (
     finetuning,
     fit_unit_reader,
     training,
+    training_checkpoints,
 )
 from expllm.models.checkpoint import ACTION_UNITS
 from expllm.models.encoder_training import SupervisedEncoder
@@ -84,7 +85,7 @@ def finetune(
     tokenizer = base.tokenizer()
     explainer = bundling.new_explainer(encoder, tokenizer)
     if start:
-        training.load_trained(explainer, training.newest_checkpoint(start))
+        training_checkpoints.load_trained(explainer, training_checkpoints.newest_checkpoint(start))
     faces = _joined(trained, encoder).as_in_photographs()
     task = finetuning.ExplainTask(faces, explainer, tokenizer)
     schedule = training.Schedule(epochs * len(faces) // batch_size, batch_size, limit_s=limit_s)

@@ -235,6 +235,20 @@ def _naming_output(output: str) -> Iterator[None]:
         raise CallerError(f"{output}: cannot be written ({error.strerror}); name a place that can") from error
 
 
+def upload(file: Path, uri: str) -> None:
+    """Write a file of any size as an object of S3."""
+    bucket, key = _object(uri)
+    with naming(uri), file.open("rb") as data:
+        client().upload_fileobj(data, bucket, key)
+
+
+def download(uri: str, file: Path) -> None:
+    """Write an object of S3, of any size, into a file."""
+    bucket, key = _object(uri)
+    with naming(uri), file.open("wb") as data:
+        client().download_fileobj(bucket, key, data)
+
+
 def delete(uri: str) -> None:
     """Delete an object; one that is not there is deleted already."""
     if not is_s3(uri):

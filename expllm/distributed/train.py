@@ -1,41 +1,89 @@
 """Prepared faces -> a fine-tuned model, by the training loop in the workers of Ray Train."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import ray.train
 import torch
+import torch.distributed
 from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
-from transformers import AutoTokenizer
+from torch import nn
 
 from expllm.action_units import Estimator
 from expllm.config import TrainConfig
-from expllm.distributed import cluster, training_progress
-from expllm.distributed.training_settings import STEPS, checked
+from expllm.distributed import cluster, storage, training_output, training_progress
+from expllm.distributed.training_output import MODEL, Journal
+from expllm.distributed.training_settings import checked
+from expllm.errors import CallerError
 from expllm.models import assembly, dataset, fit_unit_reader, recording
-from expllm.models.architecture import ExpllmForConditionalGeneration
-from expllm.models.checkpoint import ACTION_UNITS, resolve
+from expllm.models.checkpoint import ACTION_UNITS
+from expllm.models.dataset import FaceSet
 from expllm.models.encoder import Encoder
-from expllm.models.finetuning import Explainer, ExplainTask, lora_config
+from expllm.models.explainer import explainer_of
+from expllm.models.finetuning import ExplainTask
+from expllm.models.sampling import sample_texts
+from expllm.models.sharding import shard
+from expllm.models.starting import Start, start
 from expllm.models.training import Metrics, Schedule, Workers, train
+from expllm.models.training_checkpoints import Snapshot, load_trained, newest_checkpoint
 
-MODEL = "model"
+Work = Callable[[dict[str, Any]], str | None]
 
 
-def run(config: TrainConfig) -> Path:
+def work(settings: dict[str, Any]) -> str | None:
+    """Train in one worker; the first writes checkpoints, what goes beside them, and the model.
+
+    Returns:
+        Why the training cannot go on, where trying again would not help; all workers end together then.
+    """
+    config = TrainConfig.of(settings)
+    torch.manual_seed(config.seed)
+    begun = start(config)
+    trained, held_out = _faces(config, begun)
+    task = _task(config, begun, trained)
+    schedule, workers = _schedule(config, task.num_examples), _workers(config)
+    journal, device = Journal(config.output), str(get_device())
+    samples = held_out.take(np.arange(min(len(held_out), config.samples)))
+    with training_output.local_steps(config.output) as steps:
+
+        def save(snapshot: Snapshot) -> None:
+            texts = sample_texts(task.model, samples, begun.tokenizer, begun.preprocessing, device)
+            if workers.rank == 0:
+                journal.write(snapshot.progress.step, texts)
+                snapshot.save(steps)
+                training_output.publish_checkpoint(steps, config.output)
+
+        report = partial(_report, journal, schedule.steps)
+        try:
+            train(task, schedule, steps, report, device=device, workers=workers, save=save)
+            if workers.rank == 0:
+                training_output.publish_model(partial(_write_model, config, steps), config.output)
+        except CallerError as error:
+            return str(error)
+    return None
+
+
+def run(config: TrainConfig, work: Work = work) -> str:
     """Fine-tune as configured, tell the progress on stderr, and name the folder of the trained model.
 
     Workers that are lost start again from the newest checkpoint in OUTPUT/steps.
 
+    Args:
+        work: What each worker does.
+
     Raises:
-        CallerError: the model, the faces or the output are not there or do not fit; nothing was trained.
+        CallerError: the model, the faces or the output are not there or do not fit; nothing was trained. Or
+            a checkpoint could not be written; the one before it stays.
         RunError: the workers failed more often than `max_failures`.
     """
     settings = checked(config)
     with cluster.connected(), cluster.naming(TrainingFailedError), training_progress.shown(config) as told:
-        TorchTrainer(
-            _work,
+        ended = TorchTrainer(
+            work,
             train_loop_config=settings.model_dump(),
             torch_config=TorchConfig(backend="nccl" if config.use_gpu else "gloo"),
             scaling_config=ScalingConfig(num_workers=config.workers, use_gpu=config.use_gpu),
@@ -46,53 +94,90 @@ def run(config: TrainConfig) -> Path:
                 callbacks=[told],
             ),
         ).fit()
-    return Path(settings.output) / MODEL
+    if ended.return_value is not None:
+        raise CallerError(ended.return_value)
+    return storage.join(settings.output, MODEL)
 
 
-def _work(settings: dict[str, Any]) -> None:
-    """Train in one worker; the first writes the model."""
-    config = TrainConfig.of(settings)
-    context = ray.train.get_context()
-    torch.manual_seed(config.seed)
-    checkpoint = resolve(config.model)
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
-    model = ExpllmForConditionalGeneration.from_pretrained(checkpoint.path, dtype=torch.bfloat16)
-    explainer = Explainer(model, lora_config())
-    trained, _ = dataset.load(Path(config.faces), Estimator.load()).split()
-    reader = checkpoint.unit_reader()
-    if reader is not None:
-        trained = fit_unit_reader.joined(trained, Encoder(checkpoint).encode, reader)
-    task = ExplainTask(
-        trained,
-        explainer,
-        tokenizer,
-        checkpoint.preprocessing,
+def _faces(config: TrainConfig, begun: Start) -> tuple[FaceSet, FaceSet]:
+    """The faces to learn from, with their movements as labelling measures them, and those held out."""
+    trained, held_out = dataset.load(Path(config.faces), Estimator.load()).split()
+    reader = begun.checkpoint.unit_reader() if begun.checkpoint else None
+    if begun.checkpoint is not None and reader is not None:
+        trained = fit_unit_reader.joined(trained, Encoder(begun.checkpoint).encode, reader)
+    return trained, held_out
+
+
+def _task(config: TrainConfig, begun: Start, faces: FaceSet) -> ExplainTask:
+    return ExplainTask(
+        faces,
+        explainer_of(begun.model, config),
+        begun.tokenizer,
+        begun.preprocessing,
+        tokens_at_once=config.tokens_at_once,
+        packing=config.packing,
         adapter_rate=config.adapter_rate,
         projector_rate=config.projector_rate,
     )
-    workers = Workers(context.get_world_rank(), context.get_world_size(), prepare_model)
-    schedule = Schedule(
-        config.steps,
+
+
+def _schedule(config: TrainConfig, num_examples: int) -> Schedule:
+    steps = config.steps
+    if config.epochs is not None:
+        steps = max(1, round(config.epochs * num_examples / config.batch_size))
+    return Schedule(
+        steps,
         config.batch_size,
-        warmup_steps=min(50, config.steps // 10),
+        warmup_steps=int(config.warmup_rate * steps),
+        weight_decay=config.weight_decay,
+        adam_betas=config.adam_betas,
+        clip_norm=config.clip_norm,
         seed=config.seed,
         save_every_s=config.save_every_s,
         report_every=1,
     )
-    output = Path(config.output)
-    train(task, schedule, output / STEPS, _report, device=str(get_device()), workers=workers)
-    if workers.rank == 0:
-        # Before the adapters are merged:
-        recording.record(output / MODEL, model, tokenizer, checkpoint.preprocessing, checkpoint)
-        explainer.language_model.merge_and_unload()
-        assembly.save_assembled(output / MODEL, model, tokenizer, checkpoint.preprocessing, _card(config))
-        if reader is not None:  # the encoder was frozen, so what reads its features still fits
-            reader.save(output / MODEL / ACTION_UNITS)
 
 
-def _card(config: TrainConfig) -> dict[str, object]:
-    return {"name": MODEL, "trained_from": config.model, "settings": config.model_dump()}
+def _workers(config: TrainConfig) -> Workers:
+    context, device = ray.train.get_context(), get_device()
+    rank, size = context.get_world_rank(), context.get_world_size()
+
+    def most(number: int) -> int:
+        found = torch.tensor(number, device=device)
+        torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX)
+        return int(found)
+
+    def divided(model: nn.Module) -> nn.Module:
+        return shard(model, device.type, size)
+
+    together = most if torch.distributed.is_initialized() else int
+    if config.sharding == "fsdp2":
+        return Workers(rank, size, divided, together, in_step=True)
+    return Workers(rank, size, prepare_model, together)
 
 
-def _report(step: int, metrics: Metrics) -> None:
-    ray.train.report({"step": step, **metrics})
+def _write_model(config: TrainConfig, steps: Path, folder: Path) -> None:
+    """The model as the last checkpoint has it, its adapters merged.
+
+    What reads action units off the features is fitted to an encoder, so it goes with one that is as it was.
+    """
+    begun = start(config)
+    explainer = explainer_of(begun.model, config)
+    load_trained(explainer, newest_checkpoint(steps))
+    recording.record(folder, begun.model, begun.tokenizer, begun.preprocessing, begun.checkpoint)
+    explainer.merge()
+    card: dict[str, object] = {
+        "name": MODEL,
+        "trained_from": config.model if begun.checkpoint else [config.encoder, config.language_model],
+        "encoder_trained": explainer.learns_to_see,
+        "settings": config.model_dump(mode="json"),
+    }
+    assembly.save_assembled(folder, begun.model, begun.tokenizer, begun.preprocessing, card)
+    reader = begun.checkpoint.unit_reader() if begun.checkpoint else None
+    if reader is not None and not explainer.learns_to_see:
+        reader.save(folder / ACTION_UNITS)
+
+
+def _report(journal: Journal, steps: int, step: int, metrics: Metrics) -> None:
+    journal.add(step, metrics)
+    ray.train.report({"step": step, "steps": steps, **metrics})

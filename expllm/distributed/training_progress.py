@@ -73,6 +73,6 @@ def line(report: Mapping[str, Any], config: TrainConfig) -> str:
     """`12 of 500 steps, loss 2.310, 0:04:04 left`; before the first report, what is waited for."""
     if not report:
         return f"waiting for {config.workers} workers to begin"
-    step = report["step"]
-    left = timedelta(seconds=int(report["elapsed_s"] / step * (config.steps - step)))
-    return f"{step} of {config.steps} steps, loss {report['loss']:.3f}, {left} left"
+    step, steps = report["step"], report["steps"]
+    left = timedelta(seconds=int(report["elapsed_s"] / step * (steps - step)))
+    return f"{step} of {steps} steps, loss {report['loss']:.3f}, {left} left"

@@ -7,19 +7,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from expllm.checksums import file_sha256
+from expllm.checksums import file_sha256, short_sha256
 from expllm.config import TrainConfig
+from expllm.distributed import storage
+from expllm.distributed.training_output import has_checkpoint
 from expllm.errors import CallerError
 from expllm.faces import STANDARD
 from expllm.models.checkpoint import NAMES, resolve
-from expllm.models.preprocessing import read_object
+from expllm.models.starting import preprocessing
 
-STEPS = "steps"
-"""Where in OUTPUT a training keeps its checkpoints."""
 _KEPT = "training.json"
 _CROPS, _FACES = "crops.npy", "faces.parquet"
-_DECISIVE = ("steps", "batch_size", "adapter_rate", "projector_rate", "seed")
-"""What decides the trained model, beside the faces and the model it starts from."""
+_INDECISIVE = frozenset(
+    "faces output model encoder language_model tokens_at_once packing workers use_gpu sharding save_every_s "
+    "samples max_failures".split()
+)
+"""Settings that do not decide the trained model, and those that are kept in another form."""
 
 
 def checked(config: TrainConfig) -> TrainConfig:
@@ -29,12 +32,11 @@ def checked(config: TrainConfig) -> TrainConfig:
         CallerError: the model or the faces are not there, the batch cannot be divided, the output is no
             folder that can be written, or it holds another training.
     """
-    checkpoint = resolve(config.model)
-    cut = checkpoint.preprocessing.cut
+    cut = preprocessing(config).cut
     if cut != STANDARD:
         raise CallerError(
-            f"{config.model} reads crops of {cut.size_px} px ({cut.kind}), and prepared faces are "
-            f"{STANDARD.size_px} px ({STANDARD.kind}): train a model that reads those"
+            f"{config.encoder or config.model} reads crops of {cut.size_px} px ({cut.kind}), and prepared "
+            f"faces are {STANDARD.size_px} px ({STANDARD.kind}): train a model that reads those"
         )
     faces = Path(config.faces).resolve()
     _check_faces(faces, config.faces)
@@ -43,11 +45,31 @@ def checked(config: TrainConfig) -> TrainConfig:
             f"batch_size {config.batch_size} cannot be divided among {config.workers} workers: "
             "make it a multiple of `workers`"
         )
-    output = _output(config.output)
-    settings = {name: getattr(config, name) for name in _DECISIVE}
-    _keep(output, {"model": checkpoint.model_id, "faces": file_sha256(faces / _FACES), **settings})
-    model = config.model if config.model in NAMES else str(checkpoint.path)
-    return config.model_copy(update={"faces": str(faces), "output": str(output), "model": model})
+    full = config.model_copy(update={"faces": str(faces), "output": _output(config.output), **_begun(config)})
+    decisive = config.model_dump(mode="json", exclude=set(_INDECISIVE))
+    _keep(full.output, {"model": _origin(full), "faces": file_sha256(faces / _FACES), **decisive})
+    return full
+
+
+def _begun(config: TrainConfig) -> dict[str, str]:
+    """Where the model that is started from lies, by full paths."""
+    if config.encoder is not None and config.language_model is not None:
+        return {
+            "encoder": str(Path(config.encoder).resolve()),
+            "language_model": str(Path(config.language_model).resolve()),
+        }
+    return {"model": config.model if config.model in NAMES else str(resolve(config.model).path)}
+
+
+def _origin(config: TrainConfig) -> str:
+    """What tells the model that is started from; of large ones by the sizes of their files."""
+    if config.encoder is None or config.language_model is None:
+        return resolve(config.model).model_id
+    folders = [Path(config.encoder), Path(config.language_model)]
+    sizes = [
+        (file.name, file.stat().st_size) for one in folders for file in sorted(one.glob("*.safetensors"))
+    ]
+    return short_sha256(json.dumps([sizes, *(file_sha256(one / "config.json") for one in folders)]))
 
 
 def _check_faces(folder: Path, name: str) -> None:
@@ -66,28 +88,18 @@ def _check_faces(folder: Path, name: str) -> None:
         raise CallerError(f"{name} shows {people} people, and training holds some out: prepare more faces")
 
 
-def _output(name: str) -> Path:
-    if "://" in name:
-        raise CallerError(
-            f"output {name}: is no folder; name one that all workers share, such as a network mount"
-        )
-    return Path(name).resolve()
+def _output(name: str) -> str:
+    output = name.rstrip("/") if storage.is_s3(name) else str(Path(name).resolve())
+    storage.check_writable(output)
+    return output
 
 
-def _keep(output: Path, decisive: dict[str, object]) -> None:
+def _keep(output: str, decisive: dict[str, object]) -> None:
     """Write down what decides this training; refuse where checkpoints of another lie."""
-    file = output / _KEPT
-    if any((output / STEPS).glob("step-*")):
-        kept = read_object(file) if file.exists() else {}
+    place = storage.join(output, _KEPT)
+    if has_checkpoint(output):
+        kept = json.loads(storage.read(place)) if storage.stat(place) else {}
         others = [name for name, value in decisive.items() if kept.get(name) != value]
         if others:
             raise CallerError(f"{output}: holds a training with other {others[0]}; name another output")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(f".{_KEPT}")
-        partial.write_text(json.dumps(decisive, indent=2) + "\n")
-        partial.replace(file)
-    except OSError as error:
-        raise CallerError(
-            f"output {output}: cannot be written ({error.strerror}); name another folder"
-        ) from error
+    storage.write(place, (json.dumps(decisive, indent=2) + "\n").encode())

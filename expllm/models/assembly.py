@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from transformers import (
     BitImageProcessorPil,
     GenerationConfig,
-    LlamaForCausalLM,
     LlavaProcessor,
     PreTrainedConfig,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 from transformers.initialization import no_init_weights
@@ -33,12 +33,13 @@ PARTS = (CONFIG, PREPROCESSING, ENCODER, PROJECTOR, ADAPTER)
 
 
 def new_model(
-    encoder: PreTrainedConfig, language_model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
+    encoder: PreTrainedConfig, language_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
 ) -> ExpllmForConditionalGeneration:
     """A model with this language model, and with an encoder and a projector that know nothing yet."""
     config = new_config(encoder, language_model.config, tokenizer.image_token_id)
     model = ExpllmForConditionalGeneration(config).to(language_model.dtype)
     model.model.language_model.load_state_dict(language_model.model.state_dict())
+    model.lm_head.load_state_dict(language_model.lm_head.state_dict())
     model.tie_weights()
     return model
 

@@ -20,6 +20,7 @@ from transformers.initialization import no_init_weights
 from expllm import prompt
 from expllm.checksums import file_sha256
 from expllm.errors import CallerError
+from expllm.models.chat_tokenizer import with_image_token
 
 NAME = "SmolLM2-135M-Instruct"
 _FILE = f"{NAME}.Q4_1.gguf"
@@ -72,7 +73,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
     with TemporaryDirectory() as folder:
         original.save_pretrained(folder)
         path = Path(folder) / "tokenizer.json"
-        path.write_text(json.dumps(_with_image_token(json.loads(path.read_text()))))
+        path.write_text(json.dumps(with_image_token(json.loads(path.read_text()), _UNUSED_TOKEN)))
         return PreTrainedTokenizerFast(
             tokenizer_file=str(path),
             bos_token=original.bos_token,
@@ -81,12 +82,3 @@ def tokenizer() -> PreTrainedTokenizerFast:
             unk_token="<|endoftext|>",
             extra_special_tokens={"image_token": prompt.IMAGE},
         )
-
-
-def _with_image_token(fields: dict) -> dict:
-    vocabulary = fields["model"]["vocab"]
-    vocabulary[prompt.IMAGE] = vocabulary.pop(_UNUSED_TOKEN)
-    for token in fields["added_tokens"]:
-        if token["content"] == _UNUSED_TOKEN:
-            token["content"] = prompt.IMAGE
-    return fields

@@ -14,9 +14,9 @@ from expllm.evaluation.calibration import fit_temperature
 from expllm.models import assembly, base, calibration, encoder_training
 from expllm.models.checkpoint import ACTION_UNITS
 from expllm.models.dataset import FaceSet
-from expllm.models.finetuning import Explainer, lora_config
+from expllm.models.explainer import Explainer, lora_config
 from expllm.models.preprocessing import Preprocessing
-from expllm.models.training import load_trained, newest_checkpoint
+from expllm.models.training_checkpoints import load_trained, newest_checkpoint
 from expllm.prompt import prompt_id
 
 COMMANDS = (

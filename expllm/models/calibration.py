@@ -11,7 +11,8 @@ from expllm.models.architecture import num_image_tokens
 from expllm.models.augmentation import centre
 from expllm.models.dataset import FaceSet
 from expllm.models.engine import first_tokens
-from expllm.models.finetuning import Explainer, image_encoder
+from expllm.models.explainer import Explainer
+from expllm.models.finetuning import image_encoder
 from expllm.models.preprocessing import Preprocessing, to_pixels
 
 

@@ -16,7 +16,8 @@ from expllm.models.augmentation import augment, centre, draw_moves, draw_shown, 
 from expllm.models.dataset import MIRRORED_POINTS, POINTS, STORED_PX, FaceSet
 from expllm.models.preprocessing import Preprocessing, to_pixels
 from expllm.models.tower import AttentionPool, FaceTower, started_tower
-from expllm.models.training import Metrics, load_trained, newest_checkpoint
+from expllm.models.training import Metrics
+from expllm.models.training_checkpoints import load_trained, newest_checkpoint
 from expllm.unit_reader import EVIDENCE
 
 POSE_SCALE_DEG = 30.0

@@ -1,95 +1,27 @@
-"""Trains projector and language model to explain faces: crops and movements in, chains of thought out."""
+"""Faces with truth and measured movements into what an Explainer learns from: prompts and answers."""
 
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float32, Int64
-from peft import LoraConfig, get_peft_model
-from torch import Tensor, nn
-from torch.nn import functional
-from torch.nn.utils.rnn import pad_sequence
+from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from expllm import sft
 from expllm.action_units import to_intensities
 from expllm.expressions import EXPRESSIONS
-from expllm.models.architecture import ExpllmForConditionalGeneration, num_image_tokens, patch_features
+from expllm.models.architecture import num_image_tokens
 from expllm.models.augmentation import augment, draw_moves, draw_shown, mirrored, without_face
+from expllm.models.collation import parts
 from expllm.models.dataset import STORED_PX, FaceSet
+from expllm.models.explainer import Explainer
 from expllm.models.preprocessing import Preprocessing
 from expllm.models.tower import FaceTower
 
 NO_FACE_RATE = 0.04
 """Share of the examples whose picture shows no face."""
-LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
-
-def lora_config(rank: int = 16, layers: tuple[str, ...] = LINEAR_LAYERS) -> LoraConfig:
-    """Low-rank adapters on these layers of the language model."""
-    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=list(layers))
-
-
-class Explainer(nn.Module):
-    """An ExpLLM model whose projector and language-model adapters are trained; its encoder is frozen."""
-
-    def __init__(self, model: ExpllmForConditionalGeneration, adapters: LoraConfig) -> None:
-        super().__init__()
-        self.config = model.config
-        self.tower = model.model.vision_tower.requires_grad_(False).eval()
-        self.projector = model.model.multi_modal_projector.float()
-        self.language_model = get_peft_model(model.model.language_model, adapters)
-        self.lm_head = model.lm_head.requires_grad_(False)
-
-    def train(self, mode: bool = True) -> "Explainer":
-        """Switch to training; the encoder stays as it is used."""
-        super().train(mode)
-        self.tower.eval()
-        return self
-
-    def forward(
-        self,
-        pixel_values: Tensor,
-        input_ids: Tensor,
-        targets: Tensor,
-        weights: Tensor,
-        shown: Tensor | None = None,
-    ) -> dict[str, Tensor]:
-        """The mean over the examples of the weighted mean loss of their answer's tokens.
-
-        Sequences are padded on the right: attention is causal, so nothing looks at the padding.
-
-        Args:
-            weights: how much each target counts among those of its example.
-            shown: which branches of the FaceTower are shown, if it is one.
-        """
-        hidden = self._hidden(pixel_values, input_ids, shown)
-        return self._loss(hidden[:, :-1], targets[:, 1:], weights[:, 1:])
-
-    def next_token_logits(self, pixel_values: Tensor, input_ids: Tensor) -> Tensor:
-        """What follows prompts of equal length."""
-        return self.lm_head(self._hidden(pixel_values, input_ids)[:, -1])
-
-    def _hidden(self, pixel_values: Tensor, input_ids: Tensor, shown: Tensor | None = None) -> Tensor:
-        with torch.no_grad():
-            features = patch_features(self.tower, self.config, pixel_values, shown)
-        embedded = self.language_model.get_input_embeddings()(input_ids)
-        projected = self.projector(features).to(embedded.dtype)
-        is_image = (input_ids == self.config.image_token_index).unsqueeze(-1)
-        embedded = embedded.masked_scatter(is_image, projected)
-        return self.language_model(inputs_embeds=embedded, use_cache=False).last_hidden_state
-
-    def _loss(self, hidden: Tensor, targets: Tensor, weights: Tensor) -> dict[str, Tensor]:
-        # The vocabulary is most of the cost of a token: the head runs at the answer's places alone.
-        is_answer = targets != sft.IGNORED
-        weights = weights * is_answer
-        weights = (weights / weights.sum(dim=1, keepdim=True) / len(targets))[is_answer]
-        logits = self.lm_head(hidden[is_answer]).float()
-        losses = functional.cross_entropy(logits, targets[is_answer], reduction="none")
-        right = (logits.detach().argmax(dim=1) == targets[is_answer]).float()
-        return {"loss": (losses * weights).sum(), "tokens_right": (right * weights).sum()}
 
 
 @dataclass(frozen=True)
@@ -102,6 +34,8 @@ class ExplainTask:
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     tokens_at_once: int = 1100
     """Most tokens, padding included, that go through the model at once."""
+    packing: bool = False
+    """Whether examples that go through the model together stand in one row, not one below the other."""
     adapter_rate: float = 5e-4
     projector_rate: float = 2e-3
 
@@ -131,17 +65,8 @@ class ExplainTask:
         pixels = self.preprocessing.normalise(pixels)
         shown = draw_shown(len(indices), rng) if isinstance(self.model.tower, FaceTower) else None
         tokenised = self._examples(indices, mirror, faceless, random.Random(int(rng.integers(2**63))))
-        for places in group_by_length([len(ids) for ids, _, _ in tokenised], self.tokens_at_once):
-            ids, targets, weights = zip(*(tokenised[place] for place in places), strict=True)
-            batch = {
-                "pixel_values": pixels[places],
-                "input_ids": _pad(ids, 0),
-                "targets": _pad(targets, sft.IGNORED),
-                "weights": _pad(weights, 0.0),
-            }
-            if shown is not None:
-                batch["shown"] = shown[places]
-            yield batch, len(places) / len(indices)
+        of_faces = {"pixel_values": pixels} | ({} if shown is None else {"shown": shown})
+        yield from parts(tokenised, of_faces, self.tokens_at_once, packing=self.packing)
 
     def _examples(
         self,
@@ -177,19 +102,3 @@ def image_encoder(tokenizer: PreTrainedTokenizerFast, num_tokens: int) -> Callab
         return [token for i in ids for token in ([i] * num_tokens if i == image_id else [i])]
 
     return encode
-
-
-def group_by_length(lengths: list[int], tokens_at_once: int) -> list[list[int]]:
-    """Divide places into groups of like length whose padded size stays within a number of tokens."""
-    groups: list[list[int]] = [[]]
-    for place in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        group = groups[-1]
-        if group and lengths[group[0]] * (len(group) + 1) > tokens_at_once:
-            groups.append([place])
-        else:
-            group.append(place)
-    return groups
-
-
-def _pad(rows: tuple[list[int], ...] | tuple[list[float], ...], value: float) -> Tensor:
-    return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)

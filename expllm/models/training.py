@@ -1,9 +1,6 @@
 """The training loop: batches and a loss in, trained parameters and metrics out; the same for every model."""
 
-import json
 import math
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -14,14 +11,17 @@ from typing import Protocol
 import numpy as np
 import torch
 from jaxtyping import Int64
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
 
 from expllm.errors import CallerError
+from expllm.models.training_checkpoints import Progress, Snapshot, resume
 
 Metrics = dict[str, float]
 Report = Callable[[int, Metrics], None]
 Batch = Mapping[str, Tensor]
+Save = Callable[[Snapshot], None]
 
 
 class Task(Protocol):
@@ -53,6 +53,8 @@ class Schedule:
     """Examples a step, over all workers."""
     warmup_steps: int = 50
     weight_decay: float = 0.02
+    """Of matrices alone."""
+    adam_betas: tuple[float, float] = (0.9, 0.98)
     clip_norm: float = 1.0
     seed: int = 0
     limit_s: float | None = None
@@ -61,21 +63,18 @@ class Schedule:
     report_every: int = 20
 
 
-@dataclass
-class Progress:
-    """Where a training stands; what a checkpoint holds beside the tensors."""
-
-    step: int = 0
-    elapsed_s: float = 0.0
-
-
 @dataclass(frozen=True)
 class Workers:
-    """This process among those that train together; `wrap` makes the model average gradients (DDP)."""
+    """This process among those that train together."""
 
     rank: int = 0
     world_size: int = 1
     wrap: Callable[[nn.Module], nn.Module] = lambda model: model
+    """Makes the model average gradients over the workers: it is wrapped (DDP) or altered (FSDP2)."""
+    most: Callable[[int], int] = lambda number: number
+    """The largest of the numbers that the workers give; all must ask together."""
+    in_step: bool = False
+    """Whether all must run the model equally often, as those do that divide its weights among them."""
 
 
 def train(
@@ -86,37 +85,80 @@ def train(
     *,
     device: str = "cpu",
     workers: Workers | None = None,
+    save: Save | None = None,
 ) -> Progress:
     """Train until the steps or the time are used up; continue from the newest checkpoint in `folder`.
 
-    The order of the examples depends on the seed and the step alone, so a resumed training sees what
-    an uninterrupted one would have seen. The newest checkpoint stays in the folder.
+    The order of the examples and all chance depend on the seed and the step alone, so a resumed training
+    sees what an uninterrupted one would have seen. The newest checkpoint stays in the folder.
+
+    Args:
+        save: Called by every worker to keep a checkpoint; by default the first writes it into `folder`.
 
     Raises:
-        CallerError: a time limit is asked of several workers, or the batch cannot be divided.
+        CallerError: a time limit is asked of several workers, the batch cannot be divided, the checkpoint is
+            of another model, or one cannot be written: all workers raise it together.
     """
     workers = workers or Workers()
     _check(schedule, workers)
-    task.model.to(device).train()
+    if not workers.in_step:  # else it may be too large for one device
+        task.model.to(device)
+    model = workers.wrap(task.model.train())
     optimizer = _optimizer(task, schedule)
-    progress = _resume(folder, task.model, optimizer)
-    model = workers.wrap(task.model)
-    saved_s, totals = time.monotonic(), _Totals()
+    progress = resume(folder, task.model, optimizer)
+    keep = _Keeper(task.model, optimizer, schedule, workers, save or _first_saves(folder, workers))
+    means = _Means(report, schedule.report_every)
     while not _is_done(schedule, progress):
         start_s = time.monotonic()
         _set_learning_rate(optimizer, _rate(schedule, progress))
-        totals.add(_step(task, model, optimizer, schedule, progress.step, device, workers))
+        metrics = _step(task, model, optimizer, schedule, progress.step, device, workers)
         progress.step += 1
         progress.elapsed_s += time.monotonic() - start_s
-        if progress.step % schedule.report_every == 0:
-            report(progress.step, totals.means() | {"elapsed_s": progress.elapsed_s})
-            totals = _Totals()
-        if workers.rank == 0 and time.monotonic() - saved_s > schedule.save_every_s:
-            _save(folder, task.model, optimizer, progress)
-            saved_s = time.monotonic()
-    if workers.rank == 0:
-        _save(folder, task.model, optimizer, progress)
+        means.add(metrics, progress)
+        keep.if_due(progress)
+    keep.now(progress)
     return progress
+
+
+def _first_saves(folder: Path, workers: Workers) -> Save:
+    return lambda snapshot: snapshot.save(folder) if workers.rank == 0 else None
+
+
+class _Keeper:
+    """Writes checkpoints in time; what one worker cannot write, all hear of."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        schedule: Schedule,
+        workers: Workers,
+        save: Save,
+    ) -> None:
+        self._model, self._optimizer, self._save = model, optimizer, save
+        self._every_s, self._workers = schedule.save_every_s, workers
+        self._saved_s, self._step = time.monotonic(), -1
+
+    def if_due(self, progress: Progress) -> None:
+        """Write a checkpoint if the first worker's clock says so."""
+        is_due = self._workers.rank == 0 and time.monotonic() - self._saved_s > self._every_s
+        if self._workers.most(int(is_due)):
+            self.now(progress)
+
+    def now(self, progress: Progress) -> None:
+        """Write a checkpoint, unless this step has one."""
+        if progress.step == self._step:
+            return
+        snapshot = Snapshot.of(self._model, self._optimizer, progress)
+        failure: CallerError | None = None
+        try:
+            self._save(snapshot)
+        except CallerError as error:
+            failure = error
+        if self._workers.most(int(failure is not None)):
+            raise failure or CallerError("another worker could not write the checkpoint")
+        self._model.train()
+        self._saved_s, self._step = time.monotonic(), progress.step
 
 
 def _check(schedule: Schedule, workers: Workers) -> None:
@@ -128,11 +170,14 @@ def _check(schedule: Schedule, workers: Workers) -> None:
 
 def _optimizer(task: Task, schedule: Schedule) -> torch.optim.AdamW:
     parameters = dict(task.model.named_parameters())
-    groups = [
-        {"params": [parameters[name] for name in names], "lr": rate, "highest": rate, "names": names}
-        for names, rate in task.parameter_groups()
-    ]
-    return torch.optim.AdamW(groups, weight_decay=schedule.weight_decay, betas=(0.9, 0.98))
+    groups = []
+    for names, rate in task.parameter_groups():
+        for is_matrix in (True, False):
+            chosen = [name for name in names if (parameters[name].dim() > 1) == is_matrix]
+            decay = schedule.weight_decay if is_matrix else 0.0
+            kept = {"lr": rate, "highest": rate, "names": chosen, "weight_decay": decay}
+            groups += [{"params": [parameters[name] for name in chosen], **kept}] if chosen else []
+    return torch.optim.AdamW(groups, betas=schedule.adam_betas)
 
 
 def _is_done(schedule: Schedule, progress: Progress) -> bool:
@@ -145,9 +190,12 @@ def _done_rate(schedule: Schedule, progress: Progress) -> float:
 
 
 def _rate(schedule: Schedule, progress: Progress) -> float:
-    """Linear warm-up, then half a cosine down to zero."""
-    warmup = min(1.0, (progress.step + 1) / max(1, schedule.warmup_steps))
-    return warmup * 0.5 * (1 + math.cos(math.pi * _done_rate(schedule, progress)))
+    """Linear warm-up, then half a cosine from there down to zero."""
+    if progress.step < schedule.warmup_steps:
+        return (progress.step + 1) / schedule.warmup_steps
+    begun = schedule.warmup_steps / schedule.steps
+    fallen = (_done_rate(schedule, progress) - begun) / (1 - begun)
+    return 0.5 * (1 + math.cos(math.pi * max(0.0, fallen)))
 
 
 def _set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -166,28 +214,30 @@ def _step(
 ) -> Metrics:
     indices = batch_indices(task.num_examples, schedule.batch_size, schedule.seed, step)
     rng = np.random.default_rng((schedule.seed, step, workers.rank))
+    torch.manual_seed(int(rng.integers(2**63)))  # for what is dropped out
     totals: Metrics = {}
     parts = list(task.batches(indices[workers.rank :: workers.world_size], rng))
+    if workers.in_step:
+        parts += [(parts[-1][0], 0.0)] * (workers.most(len(parts)) - len(parts))
     for place, (batch, share) in enumerate(parts, 1):
-        with (
-            _averaging(model, place == len(parts)),
-            torch.autocast(torch.device(device).type, torch.bfloat16),
-        ):
-            metrics = model(**{name: tensor.to(device) for name, tensor in batch.items()})
-            loss = metrics["loss"] * share
         with _averaging(model, place == len(parts)):
-            loss.backward()
+            with torch.autocast(torch.device(device).type, torch.bfloat16):
+                metrics = model(**{name: tensor.to(device) for name, tensor in batch.items()})
+            (metrics["loss"] * share).backward()
         for name, value in metrics.items():
             totals[name] = totals.get(name, 0.0) + share * float(value.detach())
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     norm = nn.utils.clip_grad_norm_(parameters, schedule.clip_norm)
     optimizer.step()
     optimizer.zero_grad()
-    return totals | {"gradient_norm": float(norm)}
+    return totals | {"gradient_norm": float(norm.full_tensor() if isinstance(norm, DTensor) else norm)}
 
 
 def _averaging(model: nn.Module, is_last: bool) -> AbstractContextManager[None]:
     """Workers have parts of their own number and length, so they average once, in the step's last part."""
+    if isinstance(model, FSDPModule):
+        model.set_requires_gradient_sync(is_last)
+        return nullcontext()
     return nullcontext() if is_last or not hasattr(model, "no_sync") else model.no_sync()
 
 
@@ -199,81 +249,19 @@ def batch_indices(num_examples: int, batch_size: int, seed: int, step: int) -> I
     return np.array([orders[int(place // num_examples)][place % num_examples] for place in places])
 
 
-class _Totals:
-    """Running means of what a step reports."""
+class _Means:
+    """Means of what some steps say, reported once they are done."""
 
-    def __init__(self) -> None:
+    def __init__(self, report: Report, every: int) -> None:
+        self._report, self._every = report, every
         self._sums: Metrics = {}
         self._count = 0
 
-    def add(self, metrics: Metrics) -> None:
+    def add(self, metrics: Metrics, progress: Progress) -> None:
         self._count += 1
         for name, value in metrics.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
-
-    def means(self) -> Metrics:
-        return {name: total / self._count for name, total in self._sums.items()}
-
-
-def _save(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    target = folder / f"step-{progress.step:08d}"
-    if target.exists():
-        return
-    partial = folder / f".{target.name}.{os.getpid()}"
-    partial.mkdir(parents=True)
-    trained = {name: p.detach().contiguous() for name, p in model.named_parameters() if p.requires_grad}
-    save_file(trained, partial / "parameters.safetensors")
-    save_file(_optimizer_tensors(optimizer), partial / "optimizer.safetensors")
-    (partial / "progress.json").write_text(json.dumps(vars(progress)))
-    partial.rename(target)
-    for older in _checkpoints(folder)[:-1]:
-        shutil.rmtree(older)
-
-
-def _checkpoints(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*"))
-
-
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    return {
-        f"{name}/{key}": value.contiguous()
-        for group in optimizer.param_groups
-        for name, parameter in zip(group["names"], group["params"], strict=True)
-        for key, value in optimizer.state[parameter].items()
-    }
-
-
-def _resume(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    checkpoints = _checkpoints(folder)
-    if not checkpoints:
-        return Progress()
-    load_trained(model, checkpoints[-1])
-    tensors = load_file(checkpoints[-1] / "optimizer.safetensors")
-    for group in optimizer.param_groups:
-        for name, parameter in zip(group["names"], group["params"], strict=True):
-            keys = [key for key in tensors if key.rsplit("/", 1)[0] == name]
-            optimizer.state[parameter] = {
-                key.rsplit("/", 1)[1]: tensors[key].to("cpu" if key.endswith("/step") else parameter.device)
-                for key in keys
-            }
-    return Progress(**json.loads((checkpoints[-1] / "progress.json").read_text()))
-
-
-def load_trained(model: nn.Module, checkpoint: Path) -> None:
-    """Put a checkpoint's trained parameters into the model; the others stay as they are."""
-    trained = load_file(checkpoint / "parameters.safetensors")
-    unknown = model.load_state_dict(trained, strict=False).unexpected_keys
-    if unknown:
-        raise CallerError(f"the checkpoint {checkpoint.name} is of another model: it holds {unknown[0]}")
-
-
-def newest_checkpoint(folder: Path) -> Path:
-    """The checkpoint a training left in its folder.
-
-    Raises:
-        CallerError: there is none.
-    """
-    checkpoints = _checkpoints(folder)
-    if not checkpoints:
-        raise CallerError(f"no training checkpoint in {folder}: run the training first")
-    return checkpoints[-1]
+        if progress.step % self._every == 0:
+            means = {name: total / self._count for name, total in self._sums.items()}
+            self._report(progress.step, means | {"elapsed_s": progress.elapsed_s})
+            self._sums, self._count = {}, 0

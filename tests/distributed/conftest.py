@@ -108,10 +108,9 @@ def stubbed_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
 
 
 @pytest.fixture(scope="session")
-def local_ray(s3_server: Store) -> Iterator[str]:
-    """One Ray on this machine, whose workers find the S3 server; gives the address its Serve answers at."""
+def ray_cluster(s3_server: Store) -> Iterator[None]:
+    """One Ray on this machine, whose workers find the S3 server."""
     import ray
-    from ray import serve
 
     from expllm.distributed import cluster
 
@@ -123,11 +122,19 @@ def local_ray(s3_server: Store) -> Iterator[str]:
         }.items():
             environment.setenv(name, value)
         cluster.start_local()
-        (port,) = free_ports(1)
-        serve.start(http_options={"host": "127.0.0.1", "port": port})
-        yield f"http://127.0.0.1:{port}"
-        serve.shutdown()
+        yield
         ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def local_ray(ray_cluster: None) -> Iterator[str]:
+    """The same Ray with Serve; gives the address its Serve answers at."""
+    from ray import serve
+
+    (port,) = free_ports(1)
+    serve.start(http_options={"host": "127.0.0.1", "port": port})
+    yield f"http://127.0.0.1:{port}"
+    serve.shutdown()
 
 
 def _forget_client() -> None:

@@ -1,19 +1,28 @@
 """Fine-tuning on Ray Train: two workers, and a model that Transformers and vLLM can load."""
 
 import json
+import os
+import shutil
+import signal
+import threading
+import time
 from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import ray.train
+import torch
+from safetensors.torch import load_file, save_file
 
 from expllm import gate
 from expllm.config import TrainConfig
-from expllm.distributed import train
+from expllm.distributed import storage, train
 from expllm.errors import CallerError, RunError
 from expllm.models import dataset
 from expllm.models.checkpoint import resolve
+from expllm.models.training_checkpoints import OPTIMIZER, PARAMETERS, PROGRESS, newest_checkpoint
 from jobs import faces as rendered
 
 pytestmark = pytest.mark.timeout(600)
@@ -37,11 +46,12 @@ def config(prepared, random_checkpoint, tmp_path_factory):
         steps=3,
         batch_size=4,
         workers=2,
+        samples=1,
     )
 
 
 @pytest.fixture(scope="module")
-def told(local_ray, config):
+def told(ray_cluster, config):
     with redirect_stderr(StringIO()) as told:
         train.run(config)
     return told.getvalue()
@@ -70,12 +80,21 @@ def test_the_progress_is_told_in_plain_lines(told):
     assert "of 3 steps, loss " in told.splitlines()[-1]
 
 
+def test_metrics_curves_and_samples_lie_beside_the_checkpoints(trained, config):
+    output = Path(config.output)
+    rows = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2, 3] and all(row["loss"] > 0 for row in rows)
+    assert (output / "curves.svg").read_text().startswith("<svg")
+    assert (output / "samples" / "step-00000003.md").read_text().startswith("# Face 1: ")
+    assert [step.name for step in (output / "steps").iterdir()] == ["step-00000003"]
+
+
 def test_a_finished_output_is_not_taken_for_another_training(trained, config):
     with pytest.raises(CallerError, match="seed"):
         train.run(config.model_copy(update={"seed": 1}))
 
 
-def test_a_failure_in_a_worker_is_one_line(local_ray, config, prepared, tmp_path):
+def test_a_failure_in_a_worker_is_one_line(ray_cluster, config, prepared, tmp_path):
     faces = tmp_path / "faces"
     faces.mkdir()
     (faces / "crops.npy").symlink_to(prepared / "crops.npy")
@@ -85,6 +104,73 @@ def test_a_failure_in_a_worker_is_one_line(local_ray, config, prepared, tmp_path
     with pytest.raises(RunError, match="detected") as ended:
         train.run(config.model_copy(update=broken))
     assert "\n" not in str(ended.value)
+
+
+def test_a_checkpoint_of_another_architecture_is_one_line(trained, config, tmp_path):
+    output = tmp_path / "out"
+    shutil.copytree(config.output, output, ignore=shutil.ignore_patterns("ray"))
+    file = newest_checkpoint(output / "steps") / "parameters.safetensors"
+    save_file({f"other.{name}": tensor for name, tensor in load_file(file).items()}, file)
+    with pytest.raises(CallerError, match="is of another model: it holds other") as refused:
+        train.run(config.model_copy(update={"output": str(output)}))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_killed_worker_changes_nothing(ray_cluster, config, tmp_path):
+    """The second worker is killed at its fourth step or soon after; all go on from the newest checkpoint."""
+    killed = tmp_path / "killed"
+
+    def dying(settings):
+        def kill():
+            steps = Path(settings["output"]) / "steps"
+            while not list(steps.glob("step-*[4-9]")):
+                time.sleep(0.01)
+            killed.write_text(min(step.name for step in steps.glob("step-*")))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        if ray.train.get_context().get_world_rank() == 1 and not killed.exists():
+            threading.Thread(target=kill, daemon=True).start()
+        return train.work(settings)
+
+    parameters = []
+    for name, work in (("whole", train.work), ("broken", dying)):
+        output = tmp_path / name
+        settings = {
+            "output": str(output),
+            "steps": 12,
+            "save_every_s": 1e-6,
+            "adapter_dropout": 0.1,
+            "samples": 0,
+        }
+        train.run(config.model_copy(update=settings), work)
+        parameters.append(load_file(newest_checkpoint(output / "steps") / "parameters.safetensors"))
+        rows = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+        assert [row["step"] for row in rows] == list(range(1, 13))
+    whole, broken = parameters
+    assert killed.exists() and whole.keys() == broken.keys()
+    assert all(torch.equal(tensor, broken[name]) for name, tensor in whole.items())
+
+
+def test_an_object_store_holds_a_training(ray_cluster, s3, config, tmp_path):
+    output = "s3://photos/trained"
+    stored = config.model_copy(update={"output": output, "steps": 2, "sharding": "fsdp2"})
+    assert train.run(stored) == f"{output}/model"
+    names = {found.uri.removeprefix(f"{output}/") for found in storage.children(output)}
+    step = {f"steps/step-00000002/{file}" for file in (PARAMETERS, OPTIMIZER, PROGRESS)}
+    assert step | {"metrics.jsonl", "curves.svg", "training.json", "model/config.json"} <= names
+    with pytest.raises(CallerError, match="seed"):
+        train.run(stored.model_copy(update={"seed": 9}))
+    train.run(stored)  # goes on from the last step, and so has nothing to learn
+    rows = storage.read(f"{output}/metrics.jsonl").decode().splitlines()
+    assert [json.loads(row)["step"] for row in rows] == [1, 2]
+    for uri in (found.uri for found in storage.children(f"{output}/model")):
+        storage.download(uri, tmp_path / Path(uri).name)
+    assert resolve(str(tmp_path)).preprocessing.size_px == 112
+
+
+def test_a_bucket_that_is_not_there_is_named(s3, config):
+    with pytest.raises(CallerError, match="no bucket"):
+        train.run(config.model_copy(update={"output": "s3://nobucket/trained"}))
 
 
 def test_missing_faces_are_named(config, tmp_path):

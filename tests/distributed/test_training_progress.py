@@ -5,7 +5,7 @@ CONFIG = TrainConfig(faces="faces", output="out", steps=500, workers=4)
 
 
 def test_a_line_tells_the_step_the_loss_and_the_time_left() -> None:
-    report = {"step": 100, "loss": 2.3456, "elapsed_s": 60.0}
+    report = {"step": 100, "steps": 500, "loss": 2.3456, "elapsed_s": 60.0}
     assert line(report, CONFIG) == "100 of 500 steps, loss 2.346, 0:04:00 left"
 
 

@@ -16,7 +16,7 @@ from expllm.facs import COLUMNS
 from expllm.models import assembly, base, checkpoint, registration
 from expllm.models.architecture import ARCHITECTURE, ExpllmForConditionalGeneration
 from expllm.models.encoder import Encoder
-from expllm.models.finetuning import Explainer, lora_config
+from expllm.models.explainer import Explainer, lora_config
 from expllm.models.preprocessing import Preprocessing
 from expllm.models.tower import FaceTowerConfig
 from expllm.unit_reader import EVIDENCE, UnitReader

@@ -13,7 +13,8 @@ from expllm.facs import COLUMNS
 from expllm.models import assembly
 from expllm.models.architecture import ExpllmForConditionalGeneration
 from expllm.models.dataset import POINTS, FaceSet
-from expllm.models.finetuning import Explainer, ExplainTask, group_by_length, image_encoder, lora_config
+from expllm.models.explainer import Explainer, lora_config
+from expllm.models.finetuning import ExplainTask, image_encoder
 
 
 @pytest.fixture
@@ -91,14 +92,6 @@ def test_the_image_takes_its_places_in_the_prompt(tiny_checkpoint: Path) -> None
     tokenizer = AutoTokenizer.from_pretrained(tiny_checkpoint)
     ids = image_encoder(tokenizer, 49)(prompt.explain(None))
     assert ids.count(tokenizer.image_token_id) == 49
-
-
-@pytest.mark.parametrize("at_once", [1, 30, 1000])
-def test_groups_hold_every_place_once_and_stay_within_the_size(at_once: int) -> None:
-    lengths = [9, 3, 12, 12, 5]
-    groups = group_by_length(lengths, at_once)
-    assert sorted(place for group in groups for place in group) == list(range(5))
-    assert all(len(g) == 1 or max(lengths[i] for i in g) * len(g) <= at_once for g in groups)
 
 
 def test_calibration_cools_overconfident_scores() -> None:

@@ -1,6 +1,7 @@
 """The training loop learns, resumes where it stopped, and takes every example once a pass."""
 
 import json
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from expllm.errors import CallerError
-from expllm.models.training import Metrics, Schedule, Workers, batch_indices, newest_checkpoint, train
+from expllm.models.training import Metrics, Schedule, Workers, _optimizer, _rate, batch_indices, train
+from expllm.models.training_checkpoints import Progress, Snapshot, load_trained, newest_checkpoint
 
 
 class _Line(nn.Module):
@@ -99,6 +101,80 @@ def test_only_the_newest_checkpoint_is_kept_and_holds_no_pickle(tmp_path: Path) 
     files = {file.name for file in newest_checkpoint(tmp_path).iterdir()}
     assert files == {"parameters.safetensors", "optimizer.safetensors", "progress.json"}
     assert json.loads((newest_checkpoint(tmp_path) / "progress.json").read_text())["step"] == 5
+
+
+def test_what_a_killed_worker_was_writing_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".step-00000002.77").mkdir()
+    train(_LineTask(), Schedule(steps=3, batch_size=8), tmp_path, _ignore)
+    assert [folder.name for folder in tmp_path.iterdir()] == ["step-00000003"]
+
+
+def test_a_disk_that_fills_up_leaves_the_checkpoint_before(tmp_path: Path) -> None:
+    train(_LineTask(), Schedule(steps=3, batch_size=8), tmp_path, _ignore)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # a write is refused half-way
+    try:
+        with pytest.raises(CallerError, match=r"cannot be written .*make room") as failed:
+            train(_LineTask(), Schedule(steps=5, batch_size=8), tmp_path, _ignore)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "\n" not in str(failed.value)
+    assert [folder.name for folder in tmp_path.iterdir()] == ["step-00000003"]
+    assert train(_LineTask(), Schedule(steps=5, batch_size=8), tmp_path, _ignore).step == 5
+
+
+def test_a_failure_of_what_follows_a_checkpoint_ends_the_training(tmp_path: Path) -> None:
+    def full(snapshot: Snapshot) -> None:
+        raise CallerError("no room for samples")
+
+    with pytest.raises(CallerError, match="no room for samples"):
+        train(_LineTask(), Schedule(steps=3, batch_size=8), tmp_path, _ignore, save=full)
+
+
+def test_workers_hear_of_a_checkpoint_that_the_first_cannot_write(tmp_path: Path) -> None:
+    second = Workers(rank=1, world_size=2, most=lambda number: 1)
+    with pytest.raises(CallerError, match="another worker"):
+        train(_LineTask(), Schedule(steps=3, batch_size=8), tmp_path, _ignore, workers=second)
+
+
+@pytest.mark.parametrize(
+    ("layer", "told"),
+    [
+        (nn.Linear(4, 1), "its layer.weight is 1 x 3, the model's 1 x 4"),
+        (nn.Linear(3, 1, bias=False), "it holds layer.bias"),
+        (nn.Sequential(nn.Linear(3, 1)), "it holds layer."),
+    ],
+)
+def test_a_checkpoint_of_another_model_is_one_line(tmp_path: Path, layer: nn.Module, told: str) -> None:
+    train(_LineTask(), Schedule(steps=1, batch_size=8), tmp_path, _ignore)
+    model = _Line()
+    model.layer = layer
+    with pytest.raises(CallerError, match="is of another model: ") as refused:
+        load_trained(model, newest_checkpoint(tmp_path))
+    assert told in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_checkpoint_that_is_cut_off_is_named(tmp_path: Path) -> None:
+    train(_LineTask(), Schedule(steps=1, batch_size=8), tmp_path, _ignore)
+    file = newest_checkpoint(tmp_path) / "optimizer.safetensors"
+    file.write_bytes(file.read_bytes()[:50])
+    with pytest.raises(CallerError, match=r"optimizer\.safetensors: is not whole"):
+        train(_LineTask(), Schedule(steps=2, batch_size=8), tmp_path, _ignore)
+
+
+def test_rates_rise_and_fall_as_the_papers_do() -> None:
+    schedule = Schedule(steps=103, batch_size=8, warmup_steps=3)
+    rates = [_rate(schedule, Progress(step)) for step in range(103)]
+    assert rates[:3] == pytest.approx([1 / 3, 2 / 3, 1.0])
+    assert rates[3] == 1.0 and rates[53] == pytest.approx(0.5) and rates[-1] < 1e-3
+
+
+def test_biases_do_not_decay(tmp_path: Path) -> None:
+    groups = _optimizer(_LineTask(), Schedule(1, 8, weight_decay=0.05)).param_groups
+    assert {name: group["weight_decay"] for group in groups for name in group["names"]} == {
+        "layer.weight": 0.05,
+        "layer.bias": 0.0,
+    }
 
 
 def test_a_folder_without_a_checkpoint_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,139 @@
+"""Two workers that divide the weights among them learn what two that copy them learn."""
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from expllm.models.architecture import ExpllmForConditionalGeneration
+from expllm.models.explainer import Explainer, lora_config
+from expllm.models.sharding import shard
+from expllm.models.training import Schedule, Workers, train
+from expllm.models.training_checkpoints import Snapshot, load_trained, newest_checkpoint
+
+STEPS, BATCH = 4, 6
+
+
+class _Conversations:
+    """Six examples of differing length, so that workers have differing numbers of parts."""
+
+    num_examples = 6
+
+    def __init__(self, model: Explainer) -> None:
+        self.model = model
+
+    def parameter_groups(self):
+        return [([n for n, p in self.model.named_parameters() if p.requires_grad], 1e-2)]
+
+    def batches(self, indices, rng):
+        from expllm.models.collation import parts
+
+        image = [self.model.config.image_token_index] * 49
+        examples = []
+        for index in indices.tolist():
+            prompt, answer = [5, *image, 7], list(range(20, 23 + 40 * (index % 2)))
+            zeros, ones = [0.0] * len(prompt), [1.0] * len(answer)
+            examples.append((prompt + answer, [-100] * len(prompt) + answer, zeros + ones))
+        pixels = torch.rand(6, 3, 112, 112, generator=torch.Generator().manual_seed(0))[indices]
+        yield from parts(examples, {"pixel_values": pixels}, 110, packing=True)
+
+
+def _explainer(checkpoint: Path) -> Explainer:
+    torch.manual_seed(0)
+    model = ExpllmForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.bfloat16)
+    return Explainer(model, lora_config(rank=4))
+
+
+def _most(number: int) -> int:
+    found = torch.tensor(number)
+    dist.all_reduce(found, dist.ReduceOp.MAX)
+    return int(found)
+
+
+def _work(rank: int, port: int, checkpoint: Path, out: Path, is_sharded: bool) -> None:
+    torch.set_num_threads(1)
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank), "WORLD_SIZE": "2"}
+    dist.init_process_group("gloo")
+    explainer = _explainer(checkpoint)
+
+    def wrap(model: nn.Module) -> nn.Module:
+        return shard(model, "cpu", 2) if is_sharded else DistributedDataParallel(model)
+
+    def save(snapshot: Snapshot) -> None:
+        if rank == 0:
+            snapshot.save(out)
+        with torch.autocast("cpu", torch.bfloat16):
+            answered.append(explainer.answers(torch.zeros(1, 3, 112, 112), [5, 6], 2, 3))
+
+    workers = Workers(rank, 2, wrap, _most, in_step=is_sharded)
+    losses: list[float] = []
+    answered: list[object] = []
+    schedule = Schedule(STEPS, BATCH, warmup_steps=0, report_every=1, save_every_s=0)
+    train(
+        _Conversations(explainer),
+        schedule,
+        out,
+        lambda step, metrics: losses.append(metrics["loss"]),
+        workers=workers,
+        save=save,
+    )
+    (out / f"{rank}.json").write_text(json.dumps({"losses": losses, "answered": answered}))
+    dist.destroy_process_group()
+
+
+def _trained(checkpoint: Path, out: Path, *, is_sharded: bool) -> Path:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    out.mkdir(exist_ok=True)
+    mp.spawn(_work, (port, checkpoint, out, is_sharded), nprocs=2)
+    return out
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory, random_checkpoint: Path) -> dict[bool, Path]:
+    """What two workers leave with copied and with divided weights."""
+    place = tmp_path_factory.mktemp("sharding")
+    return {
+        is_sharded: _trained(random_checkpoint, place / str(is_sharded), is_sharded=is_sharded)
+        for is_sharded in (False, True)
+    }
+
+
+def _told(folder: Path, rank: int) -> dict[str, list]:
+    return json.loads((folder / f"{rank}.json").read_text())
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_divided_weights_give_the_losses_of_copied_ones(folders: dict[bool, Path], rank: int) -> None:
+    copied, divided = (_told(folders[is_sharded], rank)["losses"] for is_sharded in (False, True))
+    assert len(divided) == STEPS and divided == pytest.approx(copied, rel=2e-3)
+    assert divided[-1] < divided[0]
+
+
+def test_divided_weights_are_saved_whole(folders: dict[bool, Path], random_checkpoint: Path) -> None:
+    copied, divided = (_explainer(random_checkpoint) for _ in range(2))
+    load_trained(copied, newest_checkpoint(folders[False]))
+    load_trained(divided, newest_checkpoint(folders[True]))
+    other = dict(copied.named_parameters())
+    for name, parameter in divided.named_parameters():
+        assert torch.allclose(parameter, other[name], atol=2e-3), name
+
+
+def test_workers_with_divided_weights_write_the_same_samples(folders: dict[bool, Path]) -> None:
+    answered = _told(folders[True], 0)["answered"]
+    assert len(answered) == STEPS and answered == _told(folders[True], 1)["answered"]
+
+
+def test_divided_weights_go_on_from_a_checkpoint_of_copied_ones(
+    folders: dict[bool, Path], random_checkpoint: Path
+) -> None:
+    _trained(random_checkpoint, folders[False], is_sharded=True)
+    assert _told(folders[False], 0)["losses"] == []
