@@ -9,7 +9,7 @@ HEAVY = ("ray", "torch", "vllm", "transformers", "mediapipe", "numba")
 CORE = (
     "action_units chat checksums config cot datasets errors evaluation.endpoint evaluation.page "
     "exp_cot.asked exp_cot.endpoint exp_cot.report exp_cot.written expressions faces facs feafa labels "
-    "manifest metrics photographs prompt report sft tables writer"
+    "manifest metrics mirroring photographs prompt report sft tables writer"
 ).split()
 
 
