@@ -1,4 +1,4 @@
-"""Prepared faces -> a fine-tuned model, by the training loop in the workers of Ray Train."""
+"""Labelled faces -> a fine-tuned model, by the training loop in the workers of Ray Train."""
 
 from pathlib import Path
 from typing import Any
@@ -9,14 +9,12 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedErr
 from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
 from transformers import AutoTokenizer
 
-from expllm.action_units import Estimator
 from expllm.config import TrainConfig
-from expllm.distributed import cluster, training_progress
+from expllm.distributed import cluster, examples, training_data, training_progress
 from expllm.distributed.training_settings import STEPS, checked
-from expllm.models import assembly, dataset, fit_unit_reader
+from expllm.models import assembly
 from expllm.models.architecture import ExpllmForConditionalGeneration
 from expllm.models.checkpoint import ACTION_UNITS, resolve
-from expllm.models.encoder import Encoder
 from expllm.models.finetuning import Explainer, ExplainTask, lora_config
 from expllm.models.training import Metrics, Schedule, Workers, train
 
@@ -32,20 +30,24 @@ def run(config: TrainConfig) -> Path:
         CallerError: the model, the faces or the output are not there or do not fit; nothing was trained.
         RunError: the workers failed more often than `max_failures`.
     """
-    settings = checked(config)
-    with cluster.connected(), cluster.naming(TrainingFailedError), training_progress.shown(config) as told:
-        TorchTrainer(
-            _work,
-            train_loop_config=settings.model_dump(),
-            torch_config=TorchConfig(backend="nccl" if config.use_gpu else "gloo"),
-            scaling_config=ScalingConfig(num_workers=config.workers, use_gpu=config.use_gpu),
-            run_config=RunConfig(
-                name="ray",
-                storage_path=settings.output,
-                failure_config=FailureConfig(config.max_failures),
-                callbacks=[told],
-            ),
-        ).fit()
+    found = examples.gather(config) if config.data else None
+    settings = checked(config, found and found.data_id)
+    with cluster.connected(), cluster.naming(TrainingFailedError):
+        if found:
+            training_data.prepare(settings, found, resolve(settings.model))
+        with training_progress.shown(config) as told:
+            TorchTrainer(
+                _work,
+                train_loop_config=settings.model_dump(),
+                torch_config=TorchConfig(backend="nccl" if config.use_gpu else "gloo"),
+                scaling_config=ScalingConfig(num_workers=config.workers, use_gpu=config.use_gpu),
+                run_config=RunConfig(
+                    name="ray",
+                    storage_path=settings.output,
+                    failure_config=FailureConfig(config.max_failures),
+                    callbacks=[told],
+                ),
+            ).fit()
     return Path(settings.output) / MODEL
 
 
@@ -58,19 +60,17 @@ def _work(settings: dict[str, Any]) -> None:
     tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
     model = ExpllmForConditionalGeneration.from_pretrained(checkpoint.path, dtype=torch.bfloat16)
     explainer = Explainer(model, lora_config())
-    trained, _ = dataset.load(Path(config.faces), Estimator.load()).split()
-    reader = checkpoint.unit_reader()
-    if reader is not None:
-        trained = fit_unit_reader.joined(trained, Encoder(checkpoint).encode, reader)
+    workers = Workers(context.get_world_rank(), context.get_world_size(), prepare_model)
     task = ExplainTask(
-        trained,
+        training_data.faces(config, checkpoint, workers.rank, workers.world_size),
         explainer,
         tokenizer,
         checkpoint.preprocessing,
         adapter_rate=config.adapter_rate,
         projector_rate=config.projector_rate,
+        label_only_rate=config.label_only_rate,
+        label_first=config.label_first,
     )
-    workers = Workers(context.get_world_rank(), context.get_world_size(), prepare_model)
     schedule = Schedule(
         config.steps,
         config.batch_size,
@@ -84,6 +84,7 @@ def _work(settings: dict[str, Any]) -> None:
     if workers.rank == 0:
         explainer.language_model.merge_and_unload()
         assembly.save_assembled(output / MODEL, model, tokenizer, checkpoint.preprocessing, _card(config))
+        reader = checkpoint.unit_reader()
         if reader is not None:  # the encoder was frozen, so what reads its features still fits
             reader.save(output / MODEL / ACTION_UNITS)
 

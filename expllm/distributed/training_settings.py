@@ -10,34 +10,39 @@ import pyarrow.parquet as pq
 from expllm.checksums import file_sha256
 from expllm.config import TrainConfig
 from expllm.errors import CallerError
-from expllm.faces import STANDARD
+from expllm.faces import STANDARD, Cut
 from expllm.models.checkpoint import NAMES, resolve
 from expllm.models.preprocessing import read_object
 
 STEPS = "steps"
 """Where in OUTPUT a training keeps its checkpoints."""
+EXAMPLES = "examples"
+"""Where in OUTPUT the faces of `data` are prepared."""
 _KEPT = "training.json"
 _CROPS, _FACES = "crops.npy", "faces.parquet"
-_DECISIVE = ("steps", "batch_size", "adapter_rate", "projector_rate", "seed")
+_DECISIVE = (
+    *("steps", "batch_size", "adapter_rate", "projector_rate", "seed"),
+    *("label_only_rate", "label_first"),
+)
 """What decides the trained model, beside the faces and the model it starts from."""
 
 
-def checked(config: TrainConfig) -> TrainConfig:
+def checked(config: TrainConfig, data_id: str | None = None) -> TrainConfig:
     """Check what can be checked before workers start, and keep in OUTPUT what decides the training.
+
+    Args:
+        data_id: The hash of what `data` names, if it names any.
 
     Raises:
         CallerError: the model or the faces are not there, the batch cannot be divided, the output is no
             folder that can be written, or it holds another training.
     """
-    checkpoint = resolve(config.model)
-    cut = checkpoint.preprocessing.cut
-    if cut != STANDARD:
+    if config.data and config.faces:
         raise CallerError(
-            f"{config.model} reads crops of {cut.size_px} px ({cut.kind}), and prepared faces are "
-            f"{STANDARD.size_px} px ({STANDARD.kind}): train a model that reads those"
+            "`data` and `faces` are both named; a training reads one of them: leave one out"
         )
-    faces = Path(config.faces).resolve()
-    _check_faces(faces, config.faces)
+    checkpoint = resolve(config.model)
+    learnt = data_id or _faces_id(config, checkpoint.preprocessing.cut)
     if config.batch_size % config.workers:
         raise CallerError(
             f"batch_size {config.batch_size} cannot be divided among {config.workers} workers: "
@@ -45,9 +50,30 @@ def checked(config: TrainConfig) -> TrainConfig:
         )
     output = _output(config.output)
     settings = {name: getattr(config, name) for name in _DECISIVE}
-    _keep(output, {"model": checkpoint.model_id, "faces": file_sha256(faces / _FACES), **settings})
+    _keep(output, {"model": checkpoint.model_id, "faces": learnt, **settings})
     model = config.model if config.model in NAMES else str(checkpoint.path)
-    return config.model_copy(update={"faces": str(faces), "output": str(output), "model": model})
+    faces = config.faces and str(Path(config.faces).resolve())
+    examples = _full(config.examples or str(output / EXAMPLES))
+    full = {"faces": faces, "examples": examples, "output": str(output), "model": model}
+    return config.model_copy(update=full)
+
+
+def _full(folder: str) -> str:
+    return folder if "://" in folder else str(Path(folder).resolve())
+
+
+def _faces_id(config: TrainConfig, cut: Cut) -> str:
+    """The hash of the prepared faces."""
+    if config.faces is None:
+        raise CallerError("there is nothing to train on: name `data`, or `faces` that were prepared")
+    if cut != STANDARD:
+        raise CallerError(
+            f"{config.model} reads crops of {cut.size_px} px ({cut.kind}), and prepared faces are "
+            f"{STANDARD.size_px} px ({STANDARD.kind}): name `data` instead, or train a model that reads those"
+        )
+    folder = Path(config.faces).resolve()
+    _check_faces(folder, config.faces)
+    return file_sha256(folder / _FACES)
 
 
 def _check_faces(folder: Path, name: str) -> None:
