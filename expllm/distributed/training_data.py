@@ -5,8 +5,8 @@ from pathlib import Path
 
 from expllm.action_units import Estimator
 from expllm.config import TrainConfig
-from expllm.distributed import examples
-from expllm.distributed.example_stream import ExampleStream
+from expllm.distributed import cluster, examples
+from expllm.distributed.example_stream import READ_CPUS, ExampleStream
 from expllm.errors import CallerError
 from expllm.exp_cot.lessons import Lessons
 from expllm.models import dataset, fit_unit_reader
@@ -20,8 +20,9 @@ def prepare(config: TrainConfig, found: Lessons, checkpoint: Checkpoint) -> None
     """Have the examples of `data` made, if they are not, and tell on stderr what they are.
 
     Raises:
-        CallerError: they are fewer than the workers, or examples.prepare refuses.
+        CallerError: they are fewer than the workers, the cluster is too small, or examples.prepare refuses.
     """
+    cluster.check_holds({"CPU": config.workers * (1 + 2 * READ_CPUS)}, "workers")
     measuring = None if checkpoint.unit_reader() is None else checkpoint
     made = examples.prepare(config, found, checkpoint.preprocessing.cut, measuring)
     sys.stderr.write(f"{examples.line(found, made)}\n")

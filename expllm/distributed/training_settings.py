@@ -38,9 +38,7 @@ def checked(config: TrainConfig, data_id: str | None = None) -> TrainConfig:
             folder that can be written, or it holds another training.
     """
     if config.data and config.faces:
-        raise CallerError(
-            "`data` and `faces` are both named; a training reads one of them: leave one out"
-        )
+        raise CallerError("`data` and `faces` are both named; a training reads one of them: leave one out")
     checkpoint = resolve(config.model)
     learnt = data_id or _faces_id(config, checkpoint.preprocessing.cut)
     if config.batch_size % config.workers:
