@@ -44,11 +44,11 @@ class ExampleStream:
         windows = list(self._deal.between(start, self._stop))
         folder = self._examples.folder
 
-        def read(numbers: pa.Table) -> pa.Table:
-            return pa.concat_tables(rows(folder, windows[number]) for number in numbers["id"].to_pylist())
+        def read(listed: pa.Table) -> pa.Table:
+            return pa.concat_tables(rows(folder, windows[place]) for place in listed["place"].to_pylist())
 
         _set_context()
-        listed = ray.data.range(len(windows), override_num_blocks=len(windows))
+        listed = ray.data.from_arrow([pa.table({"place": [place]}) for place in range(len(windows))])
         read_ahead = listed.map_batches(read, batch_size=None, batch_format="pyarrow", num_cpus=READ_CPUS)
         return iter(read_ahead.iter_batches(batch_size=count, batch_format="pyarrow"))
 
