@@ -33,7 +33,7 @@ class ExampleStream:
         self._batches: Iterator[pa.Table] = iter(())
 
     def take(self, indices: Int64[np.ndarray, " some"]) -> TrainingFaces:
-        """The faces at places that follow one another; as many each time, or the reading starts anew."""
+        """The faces at these places, which follow one another: always as many, each time the next ones."""
         start, count = int(indices[0]), len(indices)
         if start != self._next:
             self._batches = self._read(start, count)
