@@ -221,10 +221,24 @@ Colour = tuple[float, float, float]
 
 
 class TrainConfig(Config):
-    """How `expllm train` fine-tunes a model on prepared faces."""
+    """How `expllm train` fine-tunes a model: on `data`, or on `faces` that were prepared before."""
 
-    faces: str
-    """Folder of prepared faces, as `python -m jobs.train_default prepare` makes it."""
+    data: tuple[str, ...] = ()
+    """What to train on: outputs of build-cot, and data sets of labelled faces; they complete one another."""
+    faces: str | None = None
+    """Instead of `data`: a folder of rendered faces, as `python -m jobs.train_default prepare` makes it."""
+    examples: str | None = None
+    """Folder or s3:// prefix where the faces of `data` are prepared, once; OUTPUT/examples by default."""
+    label_only_rate: float = Field(0.25, ge=0, le=1)
+    """Share of the questions that ask for the label alone; the others ask for a chain of thought."""
+    label_first: bool = False
+    """Write the label before the chain, as the published code does."""
+    face_workers: int = Field(1, ge=1)
+    """Processes that find, cut out and measure the faces of `data`."""
+    encoder_gpus: float = Field(0, ge=0)
+    """GPUs that each of them takes for measuring; may be a fraction."""
+    decode_timeout_s: float = Field(20, gt=0)
+
     output: str
     """Folder that all workers share, or s3://bucket/prefix, for checkpoints, curves and the trained model."""
 
@@ -282,9 +296,15 @@ class TrainConfig(Config):
     """Whether workers divide the model's weights among them, for one that does not fit a GPU."""
     save_every_s: float = Field(300, gt=0)
     samples: int = Field(4, ge=0)
-    """Held-out faces that are explained at each checkpoint."""
+    """Faces that are explained at each checkpoint: held-out ones of `faces`, the first of `data`."""
     max_failures: int = Field(3, ge=0)
     """Times the workers may be lost and started again from the newest checkpoint."""
+
+    def steps_over(self, num_faces: int) -> int:
+        """How many steps a training on so many faces has."""
+        if self.epochs is None:
+            return self.steps
+        return max(1, round(self.epochs * num_faces / self.batch_size))
 
 
 def _read_toml(path: Path) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
@@ -145,13 +145,16 @@ def crop(
     pixels: UInt8[np.ndarray, "height width 3"],
     landmarks_px: Float[np.ndarray, "478 dims"],
     size: int = CROP_PX,
-) -> UInt8[np.ndarray, "size size 3"]:
+    margin_px: int = 0,
+) -> UInt8[np.ndarray, "wide wide 3"]:
     """Cut a face out upright, at a fixed place and scale; black where the photograph ends.
 
     Args:
         landmarks_px: In the coordinates of `pixels`.
+        margin_px: How much more is shown on each side, at the same scale.
     """
     turn, shift = alignment(landmarks_px, size)
+    size, shift = size + 2 * margin_px, shift - turn * complex(margin_px, margin_px)
     # The photograph is reduced to between one and two pixels per crop pixel by exact averages, then warped
     # at twice the size and halved: no detail folds over, whatever the face's size.
     shrink = max(1, int(abs(turn)))
@@ -199,13 +202,26 @@ class Cut:
 
     kind: str = ALIGNED
     size_px: int = CROP_PX
+    margin_px: int = 0
+    """How much more is cut out on each side of an aligned face, so that a training can move and turn it."""
+
+    @property
+    def wide(self) -> "Cut":
+        """The same with the margin that trainings move and turn faces in; a square has its surroundings."""
+        return replace(self, margin_px=self.size_px // 14) if self.kind == ALIGNED else self
+
+    @property
+    def stored_px(self) -> int:
+        """Pixels from edge to edge, margin included."""
+        return self.size_px + 2 * self.margin_px
 
     def out_of(
         self, pixels: UInt8[np.ndarray, "height width 3"], landmarks_px: Float[np.ndarray, "478 dims"]
-    ) -> UInt8[np.ndarray, "size size 3"]:
+    ) -> UInt8[np.ndarray, "wide wide 3"]:
         """Cut one face out; landmarks are in the coordinates of `pixels`."""
-        made = crop if self.kind == ALIGNED else square_crop
-        return made(pixels, landmarks_px, self.size_px)
+        if self.kind == ALIGNED:
+            return crop(pixels, landmarks_px, self.size_px, self.margin_px)
+        return square_crop(pixels, landmarks_px, self.size_px)
 
 
 STANDARD = Cut()

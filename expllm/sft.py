@@ -1,4 +1,4 @@
-"""One face with true movements and a label into training examples: prompt, answer, tokens, loss mask."""
+"""One labelled face, its movements and its text into training examples: prompt, answer, tokens, loss mask."""
 
 import random
 from collections.abc import Callable
@@ -38,29 +38,36 @@ class Example:
 
 
 def examples(
-    intensities_true: Intensities,
+    intensities_true: Intensities | None,
     intensities_measured: Intensities | None,
     expression: Expression,
     rng: random.Random,
     *,
+    chain: cot.ChainOfThought | None = None,
     count: int = 1,
     label_only_rate: float = 0.25,
     label_first: bool = False,
 ) -> list[Example]:
-    """Draw training examples of one face; answers are always written from the true intensities.
+    """Draw training examples of one face; answers are its chain, or are written from the true intensities.
 
     Args:
+        intensities_true: None where they are not known: a face without a chain is then asked for its label
+            alone.
         intensities_measured: What hints are drawn from; None where nothing was measured.
+        chain: What was written about the face before.
         label_only_rate: Share of the examples that ask for the label alone.
         label_first: Whether all chains of thought have the label before them, as in the published code.
     """
     drawn = [_hints(intensities_measured, rng) for _ in range(count)]
+    if chain is None and intensities_true is None:
+        return [_label_example(hints, expression) for hints in drawn]
+    # A chain that was given holds of what was measured; with nothing known, there is nothing to change in it.
+    known = intensities_measured or {} if intensities_true is None else intensities_true
+    draw_chain = _label_first if label_first else _drawn_chain
     return [
         _label_example(hints, expression)
         if rng.random() < label_only_rate
-        else _chain_example(hints, writer.write(intensities_true, expression, rng), label_first=True)
-        if label_first
-        else _drawn_chain(hints, intensities_true, expression, rng)
+        else draw_chain(hints, known, chain, expression, rng)
         for hints in drawn
     ]
 
@@ -109,8 +116,23 @@ def _chain_example(
     return Example(prompt.explain(hints), cot.render(chain, label_first=label_first), hints is not None)
 
 
+def _label_first(
+    hints: Intensities | None,
+    intensities: Intensities,
+    given: cot.ChainOfThought | None,
+    expression: Expression,
+    rng: random.Random,
+) -> Example:
+    chain = given or writer.write(intensities, expression, rng)
+    return _chain_example(hints, chain, label_first=True)
+
+
 def _drawn_chain(
-    hints: Intensities | None, intensities: Intensities, expression: Expression, rng: random.Random
+    hints: Intensities | None,
+    intensities: Intensities,
+    given: cot.ChainOfThought | None,
+    expression: Expression,
+    rng: random.Random,
 ) -> Example:
     """The face's own chain as the model writes it, or one that is begun for it with the label or a change."""
     draw = rng.random()
@@ -118,7 +140,7 @@ def _drawn_chain(
     if changed is not None:
         chain = writer.write(changed, writer.rule(changed), rng)
         return _begun(_chain_example(hints, chain), cot.begin(cot.INTERPRETATION))
-    chain = writer.write(intensities, expression, rng)
+    chain = given or writer.write(intensities, expression, rng)
     if draw > 1 - LABEL_FIRST_RATE:
         return _begun(_chain_example(hints, chain, label_first=True), cot.begin(cot.EXPRESSION))
     return _chain_example(hints, chain)

@@ -94,6 +94,27 @@ where there is a `reject_reason`. `box_px` is the detected one, `action_units` t
 the prices, null where the teacher has none; tokens and cost count calls that were answered from the cache.
 """
 
+EXAMPLES = pa.schema(
+    [
+        ("face_key", pa.string()),
+        ("photo", pa.string()),
+        ("photo_id", pa.string()),
+        ("person", pa.string()),
+        ("expression", pa.string()),
+        ("crop", pa.binary()),
+        ("crop_px", pa.int32()),
+        ("measured", ACTION_UNITS),
+        ("action_units", ACTION_UNITS),
+        ("text", pa.string()),
+    ]
+)
+"""Faces that a training sees, found, cut out and measured: one row a face, as often as it is seen in a pass.
+
+`crop` is crop_px x crop_px x 3 bytes, with the margin that faces.Cut.wide gives it. `measured` are the action
+units as labelling measures them, `action_units` the true ones, null where nobody knows them; `text` is the
+chain of thought that the face is explained by, as cot.render writes it, null where none was written.
+"""
+
 LABELS = pa.schema(
     [
         ("photo_uri", pa.string()),

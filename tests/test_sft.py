@@ -110,6 +110,38 @@ def test_a_face_at_rest_gets_a_movement_where_its_chain_is_changed():
     assert not begun(drawn, cot.INTERPRETATION)  # nothing is there to be removed or swapped
 
 
+GIVEN = cot.ChainOfThought(
+    "clear lip corner puller (happiness).", "It points to happiness.", "A happy face.", Expression.HAPPINESS
+)
+
+
+def test_a_text_that_was_given_is_the_answer_and_its_label_is_asked_for_too():
+    drawn = draw(chain=GIVEN)
+    assert {e.answer for e in whole(drawn)} == {cot.render(GIVEN)}
+    assert 0.18 < sum(e.answer == " Happiness" for e in drawn) / len(drawn) < 0.32
+
+
+def test_a_face_of_unknown_truth_has_its_chain_changed_by_what_was_measured():
+    drawn = examples(
+        None, MEASURED, Expression.HAPPINESS, random.Random(1), chain=GIVEN, count=400, label_only_rate=0
+    )
+    assert len(begun(drawn, cot.INTERPRETATION)) > 20 and {e.answer for e in whole(drawn)} == {
+        cot.render(GIVEN)
+    }
+
+
+def test_a_given_text_of_a_face_that_nothing_was_measured_on_is_never_changed():
+    drawn = examples(
+        None, None, Expression.HAPPINESS, random.Random(1), chain=GIVEN, count=200, label_only_rate=0
+    )
+    assert not begun(drawn, cot.INTERPRETATION) and begun(drawn, cot.EXPRESSION)
+
+
+def test_a_label_alone_makes_questions_for_the_label_alone():
+    drawn = examples(None, MEASURED, Expression.FEAR, random.Random(1), count=50, label_only_rate=0)
+    assert {e.answer for e in drawn} == {" Fear"}
+
+
 def test_one_seed_gives_the_same_examples():
     assert draw() == draw()
 

@@ -8,8 +8,9 @@ import pytest
 HEAVY = ("ray", "torch", "vllm", "transformers", "mediapipe", "numba")
 CORE = (
     "action_units chat checksums config cot datasets errors evaluation.endpoint evaluation.page "
-    "exp_cot.asked exp_cot.endpoint exp_cot.report exp_cot.written expressions faces facs feafa gate labels "
-    "manifest metrics photographs promoted prompt report sft tables writer"
+    "exp_cot.asked exp_cot.endpoint exp_cot.lessons exp_cot.report exp_cot.written expressions "
+    "faces facs feafa gate labels manifest metrics mirroring photographs planning promoted prompt report sft "
+    "shuffling tables writer"
 ).split()
 
 

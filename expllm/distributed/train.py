@@ -1,11 +1,10 @@
-"""Prepared faces -> a fine-tuned model, by the training loop in the workers of Ray Train."""
+"""Labelled faces -> a fine-tuned model, by the training loop in the workers of Ray Train."""
 
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import ray.train
 import torch
 import torch.distributed
@@ -13,18 +12,15 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedErr
 from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
 from torch import nn
 
-from expllm.action_units import Estimator
 from expllm.config import TrainConfig
-from expllm.distributed import cluster, storage, training_output, training_progress
+from expllm.distributed import cluster, examples, storage, training_data, training_output, training_progress
 from expllm.distributed.training_output import MODEL, Journal
 from expllm.distributed.training_settings import checked
 from expllm.errors import CallerError
-from expllm.models import assembly, dataset, fit_unit_reader, recording
+from expllm.models import assembly, recording
 from expllm.models.checkpoint import ACTION_UNITS
-from expllm.models.dataset import FaceSet
-from expllm.models.encoder import Encoder
 from expllm.models.explainer import explainer_of
-from expllm.models.finetuning import ExplainTask
+from expllm.models.finetuning import ExplainTask, FaceSource
 from expllm.models.sampling import sample_texts
 from expllm.models.sharding import shard
 from expllm.models.starting import Start, start
@@ -42,16 +38,14 @@ def work(settings: dict[str, Any]) -> str | None:
     """
     config = TrainConfig.of(settings)
     torch.manual_seed(config.seed)
-    begun = start(config)
-    trained, held_out = _faces(config, begun)
-    task = _task(config, begun, trained)
-    schedule, workers = _schedule(config, task.num_examples), _workers(config)
+    begun, workers = start(config), _workers(config)
+    material = training_data.material(config, begun.checkpoint, workers.rank, workers.world_size)
+    task, schedule = _task(config, begun, material.source), _schedule(config, material.num_faces)
     journal, device = Journal(config.output), str(get_device())
-    samples = held_out.take(np.arange(min(len(held_out), config.samples)))
     with training_output.local_steps(config.output) as steps:
 
         def save(snapshot: Snapshot) -> None:
-            texts = sample_texts(task.model, samples, begun.tokenizer, begun.preprocessing, device)
+            texts = sample_texts(task.model, material.samples, begun.tokenizer, begun.preprocessing, device)
             if workers.rank == 0:
                 journal.write(snapshot.progress.step, texts)
                 snapshot.save(steps)
@@ -80,35 +74,30 @@ def run(config: TrainConfig, work: Work = work) -> str:
             a checkpoint could not be written; the one before it stays.
         RunError: the workers failed more often than `max_failures`.
     """
-    settings = checked(config)
-    with cluster.connected(), cluster.naming(TrainingFailedError), training_progress.shown(config) as told:
-        ended = TorchTrainer(
-            work,
-            train_loop_config=settings.model_dump(),
-            torch_config=TorchConfig(backend="nccl" if config.use_gpu else "gloo"),
-            scaling_config=ScalingConfig(num_workers=config.workers, use_gpu=config.use_gpu),
-            run_config=RunConfig(
-                name="ray",
-                storage_path=settings.output,
-                failure_config=FailureConfig(config.max_failures),
-                callbacks=[told],
-            ),
-        ).fit()
+    found = examples.gather(config) if config.data else None
+    settings = checked(config, found and found.data_id)
+    with cluster.connected(), cluster.naming(TrainingFailedError):
+        if found:
+            training_data.prepare(settings, found)
+        with training_progress.shown(config) as told:
+            ended = TorchTrainer(
+                work,
+                train_loop_config=settings.model_dump(),
+                torch_config=TorchConfig(backend="nccl" if config.use_gpu else "gloo"),
+                scaling_config=ScalingConfig(num_workers=config.workers, use_gpu=config.use_gpu),
+                run_config=RunConfig(
+                    name="ray",
+                    storage_path=settings.output,
+                    failure_config=FailureConfig(config.max_failures),
+                    callbacks=[told],
+                ),
+            ).fit()
     if ended.return_value is not None:
         raise CallerError(ended.return_value)
     return storage.join(settings.output, MODEL)
 
 
-def _faces(config: TrainConfig, begun: Start) -> tuple[FaceSet, FaceSet]:
-    """The faces to learn from, with their movements as labelling measures them, and those held out."""
-    trained, held_out = dataset.load(Path(config.faces), Estimator.load()).split()
-    reader = begun.checkpoint.unit_reader() if begun.checkpoint else None
-    if begun.checkpoint is not None and reader is not None:
-        trained = fit_unit_reader.joined(trained, Encoder(begun.checkpoint).encode, reader)
-    return trained, held_out
-
-
-def _task(config: TrainConfig, begun: Start, faces: FaceSet) -> ExplainTask:
+def _task(config: TrainConfig, begun: Start, faces: FaceSource) -> ExplainTask:
     return ExplainTask(
         faces,
         explainer_of(begun.model, config),
@@ -118,13 +107,13 @@ def _task(config: TrainConfig, begun: Start, faces: FaceSet) -> ExplainTask:
         packing=config.packing,
         adapter_rate=config.adapter_rate,
         projector_rate=config.projector_rate,
+        label_only_rate=config.label_only_rate,
+        label_first=config.label_first,
     )
 
 
-def _schedule(config: TrainConfig, num_examples: int) -> Schedule:
-    steps = config.steps
-    if config.epochs is not None:
-        steps = max(1, round(config.epochs * num_examples / config.batch_size))
+def _schedule(config: TrainConfig, num_faces: int) -> Schedule:
+    steps = config.steps_over(num_faces)
     return Schedule(
         steps,
         config.batch_size,

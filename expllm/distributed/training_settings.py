@@ -16,38 +16,43 @@ from expllm.faces import STANDARD
 from expllm.models.checkpoint import NAMES, resolve
 from expllm.models.starting import preprocessing
 
+EXAMPLES = "examples"
+"""Where in OUTPUT the faces of `data` are prepared."""
 _KEPT = "training.json"
 _CROPS, _FACES = "crops.npy", "faces.parquet"
 _INDECISIVE = frozenset(
-    "faces output model encoder language_model tokens_at_once packing workers use_gpu sharding save_every_s "
-    "samples max_failures".split()
+    "data faces examples output model encoder language_model tokens_at_once packing workers use_gpu sharding "
+    "save_every_s samples max_failures face_workers encoder_gpus decode_timeout_s".split()
 )
 """Settings that do not decide the trained model, and those that are kept in another form."""
 
 
-def checked(config: TrainConfig) -> TrainConfig:
+def checked(config: TrainConfig, data_id: str | None = None) -> TrainConfig:
     """Check what can be checked before workers start, and keep in OUTPUT what decides the training.
+
+    Args:
+        data_id: The hash of what `data` names, if it names any.
 
     Raises:
         CallerError: the model or the faces are not there, the batch cannot be divided, the output is no
             folder that can be written, or it holds another training.
     """
-    cut = preprocessing(config).cut
-    if cut != STANDARD:
-        raise CallerError(
-            f"{config.encoder or config.model} reads crops of {cut.size_px} px ({cut.kind}), and prepared "
-            f"faces are {STANDARD.size_px} px ({STANDARD.kind}): train a model that reads those"
-        )
-    faces = Path(config.faces).resolve()
-    _check_faces(faces, config.faces)
+    if config.data and config.faces:
+        raise CallerError("`data` and `faces` are both named; a training reads one of them: leave one out")
+    learnt = data_id or _faces_id(config)
     if config.batch_size % config.workers:
         raise CallerError(
             f"batch_size {config.batch_size} cannot be divided among {config.workers} workers: "
             "make it a multiple of `workers`"
         )
-    full = config.model_copy(update={"faces": str(faces), "output": _output(config.output), **_begun(config)})
+    output = _output(config.output)
+    faces = config.faces and str(Path(config.faces).resolve())
+    examples = _full(config.examples or storage.join(output, EXAMPLES))
+    full = config.model_copy(
+        update={"faces": faces, "examples": examples, "output": output, **_begun(config)}
+    )
     decisive = config.model_dump(mode="json", exclude=set(_INDECISIVE))
-    _keep(full.output, {"model": _origin(full), "faces": file_sha256(faces / _FACES), **decisive})
+    _keep(output, {"model": _origin(full), "faces": learnt, **decisive})
     return full
 
 
@@ -70,6 +75,26 @@ def _origin(config: TrainConfig) -> str:
         (file.name, file.stat().st_size) for one in folders for file in sorted(one.glob("*.safetensors"))
     ]
     return short_sha256(json.dumps([sizes, *(file_sha256(one / "config.json") for one in folders)]))
+
+
+def _full(folder: str) -> str:
+    return folder if "://" in folder else str(Path(folder).resolve())
+
+
+def _faces_id(config: TrainConfig) -> str:
+    """The hash of the prepared faces."""
+    if config.faces is None:
+        raise CallerError("there is nothing to train on: name `data`, or `faces` that were prepared")
+    cut = preprocessing(config).cut
+    if cut != STANDARD:
+        raise CallerError(
+            f"{config.encoder or config.model} reads crops of {cut.size_px} px ({cut.kind}), and prepared "
+            f"faces are {STANDARD.size_px} px ({STANDARD.kind}): name `data` instead, or train a model that "
+            "reads those"
+        )
+    folder = Path(config.faces).resolve()
+    _check_faces(folder, config.faces)
+    return file_sha256(folder / _FACES)
 
 
 def _check_faces(folder: Path, name: str) -> None:

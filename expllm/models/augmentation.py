@@ -14,18 +14,23 @@ PHOTOGRAPHS_HIDDEN_RATE, RENDERED_HIDDEN_RATE = 0.1, 0.25
 """How often each branch of the encoder is hidden from what learns to read it."""
 
 
-def centre(crops: UInt8[np.ndarray, "faces h w 3"]) -> UInt8[np.ndarray, "faces c c 3"]:
-    """Cut the margin off stored crops: what faces.crop gives."""
-    start = (crops.shape[1] - CROP_PX) // 2
-    return crops[:, start : start + CROP_PX, start : start + CROP_PX]
+def centre(
+    crops: UInt8[np.ndarray, "faces h w 3"], size_px: int = CROP_PX
+) -> UInt8[np.ndarray, "faces c c 3"]:
+    """Cut the margin off stored crops: what labelling gives the encoder."""
+    start = (crops.shape[1] - size_px) // 2
+    return crops[:, start : start + size_px, start : start + size_px]
 
 
 def augment(
-    crops: UInt8[np.ndarray, "faces h w 3"], moves: Float32[Tensor, "faces 2 3"], rng: np.random.Generator
+    crops: UInt8[np.ndarray, "faces h w 3"],
+    moves: Float32[Tensor, "faces 2 3"],
+    rng: np.random.Generator,
+    size_px: int = CROP_PX,
 ) -> Float32[Tensor, "faces 3 c c"]:
     """Alter crops as other cameras, light, landmarks and things in the way would, and move them."""
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
-    grid = functional.affine_grid(moves, [len(crops), 3, CROP_PX, CROP_PX], align_corners=False)
+    grid = functional.affine_grid(moves, [len(crops), 3, size_px, size_px], align_corners=False)
     pixels = functional.grid_sample(to_pixels(crops), grid, align_corners=False, padding_mode="border")
     pixels = _resample(pixels, generator)
     pixels = _refilter(_recolour(pixels, generator), generator)
@@ -39,23 +44,23 @@ def without_face(
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
     faces = len(pixels)
     colour = _uniform(generator, faces, 0, 1, channels=3)
-    slope = _stretched(torch.rand(faces, 3, 2, 2, generator=generator))
+    slope = _stretched(torch.rand(faces, 3, 2, 2, generator=generator), pixels)
     noise = torch.rand(pixels.shape, generator=generator)
-    blots = _stretched(functional.adaptive_avg_pool2d(pixels, int(rng.integers(2, 5))))
+    blots = _stretched(functional.adaptive_avg_pool2d(pixels, int(rng.integers(2, 5))), pixels)
     kinds = torch.stack([colour.expand_as(pixels), slope, noise, blots])
     return kinds[torch.randint(len(kinds), (faces,), generator=generator), torch.arange(faces)]
 
 
 def draw_moves(
-    mirror: Bool[np.ndarray, " faces"], stored_px: int, rng: np.random.Generator
+    mirror: Bool[np.ndarray, " faces"], stored_px: int, rng: np.random.Generator, size_px: int = CROP_PX
 ) -> Float32[Tensor, "faces 2 3"]:
     """Draw small moves, mirrored where asked: from places in the new crop to places in the stored one."""
     faces = len(mirror)
     angle = np.radians(rng.uniform(-7, 7, faces))
-    zoom = CROP_PX / stored_px * rng.uniform(0.9, 1.1, faces)
+    zoom = size_px / stored_px * rng.uniform(0.9, 1.1, faces)
     stretch = rng.uniform(0.96, 1.04, faces)
     flip = np.where(mirror, -1, 1)
-    shift = rng.uniform(-8 / stored_px, 8 / stored_px, (2, faces))
+    shift = rng.uniform(-1 / 16, 1 / 16, (2, faces))
     rows = [
         [flip * zoom * stretch * np.cos(angle), -zoom * np.sin(angle), shift[0]],
         [flip * zoom * np.sin(angle), zoom / stretch * np.cos(angle), shift[1]],
@@ -99,7 +104,8 @@ def _happens(generator: torch.Generator, faces: int, share: float) -> Tensor:
 def _resample(pixels: Tensor, generator: torch.Generator) -> Tensor:
     """Blur some faces as if they had been small in the photograph: down to a size, then up again."""
     chosen = _happens(generator, len(pixels), 0.35)
-    small = int(torch.randint(32, 96, (1,), generator=generator))
+    width = pixels.shape[-1]
+    small = int(torch.randint(2 * width // 7, 6 * width // 7, (1,), generator=generator))
     reduced = functional.interpolate(pixels, size=(small, small), mode="bilinear", antialias=True)
     return torch.where(
         chosen, functional.interpolate(reduced, size=pixels.shape[-2:], mode="bilinear"), pixels
@@ -116,19 +122,19 @@ def _recolour(pixels: Tensor, generator: torch.Generator) -> Tensor:
     pixels = pixels * _uniform(generator, faces, 0.85, 1.15, channels=3)
     mean = pixels.mean((1, 2, 3), keepdim=True)
     pixels = mean + _uniform(generator, faces, 0.6, 1.4) * (pixels - mean)
-    pixels = pixels + _uniform(generator, faces, -0.15, 0.15) + _shade(faces, generator)
+    pixels = pixels + _uniform(generator, faces, -0.15, 0.15) + _shade(pixels, generator)
     return pixels.clamp(0, 1) ** _uniform(generator, faces, 0.7, 1.4)
 
 
-def _shade(faces: int, generator: torch.Generator) -> Tensor:
+def _shade(pixels: Tensor, generator: torch.Generator) -> Tensor:
     """Light that falls off across the face."""
-    corners = torch.empty(faces, 1, 2, 2).uniform_(-0.12, 0.12, generator=generator)
-    return _stretched(corners)
+    corners = torch.empty(len(pixels), 1, 2, 2).uniform_(-0.12, 0.12, generator=generator)
+    return _stretched(corners, pixels)
 
 
-def _stretched(few: Tensor) -> Tensor:
-    """A few places a side, blended into a whole crop."""
-    return functional.interpolate(few, size=(CROP_PX, CROP_PX), mode="bilinear", align_corners=True)
+def _stretched(few: Tensor, pixels: Tensor) -> Tensor:
+    """A few places a side, blended into whole crops of the size of `pixels`."""
+    return functional.interpolate(few, size=pixels.shape[-2:], mode="bilinear", align_corners=True)
 
 
 def _refilter(pixels: Tensor, generator: torch.Generator) -> Tensor:
@@ -152,10 +158,10 @@ def _add_noise(pixels: Tensor, generator: torch.Generator) -> Tensor:
 
 def _hide(pixels: Tensor, generator: torch.Generator) -> Tensor:
     """Cover one rectangle of some faces with a single colour."""
-    faces = len(pixels)
-    size = _uniform(generator, faces, 0.1, 0.35) * CROP_PX
-    left, top = (_uniform(generator, faces, 0, CROP_PX) for _ in range(2))
-    place = torch.arange(CROP_PX, dtype=torch.float32)
+    faces, width = len(pixels), pixels.shape[-1]
+    size = _uniform(generator, faces, 0.1, 0.35) * width
+    left, top = (_uniform(generator, faces, 0, width) for _ in range(2))
+    place = torch.arange(width, dtype=torch.float32)
     across, down = place.view(1, 1, 1, -1), place.view(1, 1, -1, 1)
     inside = ((across - left).abs() < size / 2) & ((down - top).abs() < size / 2)
     chosen = inside & _happens(generator, faces, 0.25)

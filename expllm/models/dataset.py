@@ -16,7 +16,7 @@ from expllm.expressions import EXPRESSIONS, Expression
 from expllm.models.landmarker import Landmarker
 from expllm.photographs import decode
 
-STORED_PX = 128
+STORED_PX = faces.STANDARD.wide.stored_px
 """Crops are kept with a margin, so that a training can move, turn and scale them."""
 
 HELD_OUT_RATE = 0.04
@@ -73,6 +73,16 @@ class FaceSet:
 
     def __len__(self) -> int:
         return len(self.expressions)
+
+    @property
+    def num_examples(self) -> int:
+        """How many faces there are."""
+        return len(self)
+
+    @property
+    def texts(self) -> list[None]:
+        """Nobody has explained the faces: what is said of them is written from the truth."""
+        return [None] * len(self)
 
     def take(self, indices: Int64[np.ndarray, " some"]) -> "FaceSet":
         """The faces at these places, read into memory."""
@@ -157,20 +167,7 @@ def _detect(
         return None
     face = max(found, key=lambda f: f.score)
     landmarks_px = face.landmarks_px * np.float32(photograph.scale)
-    return face, crop_with_margin(photograph.pixels, landmarks_px)
-
-
-def crop_with_margin(
-    pixels: UInt8[np.ndarray, "height width 3"], landmarks_px: Float32[np.ndarray, "478 dims"]
-) -> UInt8[np.ndarray, "size size 3"]:
-    """faces.crop at the same scale and about the same centre, but STORED_PX wide."""
-    # Landmarks that lie further apart, about the crop's centre, make the crop show more around them.
-    turn, shift = faces.alignment(landmarks_px)
-    middle = turn * complex(faces.CROP_PX, faces.CROP_PX) / 2 + shift
-    points_px = landmarks_px[:, :2]
-    centre_px = np.array([middle.real, middle.imag], np.float32)
-    wider_px = centre_px + (points_px - centre_px) * (STORED_PX / faces.CROP_PX)
-    return faces.crop(pixels, wider_px, STORED_PX)
+    return face, faces.STANDARD.wide.out_of(photograph.pixels, landmarks_px)
 
 
 def _points(landmarks_px: Float32[np.ndarray, "478 dims"]) -> Float32[np.ndarray, "points 2"]:

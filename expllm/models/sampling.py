@@ -7,24 +7,23 @@ from expllm import prompt
 from expllm.expressions import EXPRESSIONS
 from expllm.models.architecture import num_image_tokens
 from expllm.models.augmentation import centre
-from expllm.models.dataset import FaceSet
 from expllm.models.explainer import Explainer
-from expllm.models.finetuning import image_encoder
+from expllm.models.finetuning import Faces, image_encoder
 from expllm.models.preprocessing import Preprocessing, to_pixels
 
 
 def sample_texts(
     explainer: Explainer,
-    faces: FaceSet,
+    faces: Faces,
     tokenizer: PreTrainedTokenizerFast,
     preprocessing: Preprocessing,
     device: str = "cpu",
 ) -> str:
     """Explain each face without hints, greedily; an empty text for no faces. The model is left in use."""
-    if not len(faces):
+    if not len(faces.expressions):
         return ""
     asked = image_encoder(tokenizer, num_image_tokens(explainer.config))(prompt.explain(None))
-    pixels = preprocessing.normalise(to_pixels(centre(faces.crops))).to(device)
+    pixels = preprocessing.normalise(to_pixels(centre(faces.crops, preprocessing.size_px))).to(device)
     with torch.autocast(torch.device(device).type, torch.bfloat16):
         written = explainer.eval().answers(pixels, asked, tokenizer.eos_token_id, prompt.MAX_ANSWER_TOKENS)
     return "\n".join(

@@ -28,7 +28,9 @@ class Task(Protocol):
     """What is trained: a model whose call on a batch gives the loss and what to report."""
 
     model: nn.Module
-    num_examples: int
+    num_examples: int | None
+    """None for a stream, which each worker reads in an order of its own: `batches` is then given places in
+    it, counted from the training's beginning."""
 
     def parameter_groups(self) -> list[tuple[list[str], float]]:
         """Names of the trained parameters, with the highest learning rate of each group."""
@@ -212,11 +214,11 @@ def _step(
     device: str,
     workers: Workers,
 ) -> Metrics:
-    indices = batch_indices(task.num_examples, schedule.batch_size, schedule.seed, step)
+    indices = _indices(task, schedule, step, workers)
     rng = np.random.default_rng((schedule.seed, step, workers.rank))
     torch.manual_seed(int(rng.integers(2**63)))  # for what is dropped out
     totals: Metrics = {}
-    parts = list(task.batches(indices[workers.rank :: workers.world_size], rng))
+    parts = list(task.batches(indices, rng))
     if workers.in_step:
         parts += [(parts[-1][0], 0.0)] * (workers.most(len(parts)) - len(parts))
     for place, (batch, share) in enumerate(parts, 1):
@@ -239,6 +241,15 @@ def _averaging(model: nn.Module, is_last: bool) -> AbstractContextManager[None]:
         model.set_requires_gradient_sync(is_last)
         return nullcontext()
     return nullcontext() if is_last or not hasattr(model, "no_sync") else model.no_sync()
+
+
+def _indices(task: Task, schedule: Schedule, step: int, workers: Workers) -> Int64[np.ndarray, " share"]:
+    """This worker's examples of a step."""
+    if task.num_examples is None:
+        share = schedule.batch_size // workers.world_size
+        return np.arange(step * share, (step + 1) * share)
+    indices = batch_indices(task.num_examples, schedule.batch_size, schedule.seed, step)
+    return indices[workers.rank :: workers.world_size]
 
 
 def batch_indices(num_examples: int, batch_size: int, seed: int, step: int) -> Int64[np.ndarray, " batch"]:

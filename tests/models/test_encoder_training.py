@@ -104,7 +104,7 @@ def test_the_margin_lies_around_the_usual_crop() -> None:
     places = {faces.RIGHT_EYE: (125, 130), faces.LEFT_EYE: (175, 130), faces.MOUTH: (150, 184)}
     for pair, place in places.items():
         landmarks_px[list(pair), :2] = place
-    wide = dataset.crop_with_margin(picture, landmarks_px)
+    wide = faces.STANDARD.wide.out_of(picture, landmarks_px)
     difference = centre(wide[None])[0].astype(float) - faces.crop(picture, landmarks_px)
     assert np.abs(difference).mean() < 2
 

@@ -1,20 +1,25 @@
 """Fine-tuning learns answers alone, in groups of like length, and its adapter merges exactly."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from transformers import AutoTokenizer
 
-from expllm import prompt, sft
+from expllm import cot, prompt, sft
 from expllm.evaluation.calibration import fit_temperature
+from expllm.expressions import Expression
 from expllm.facs import COLUMNS
 from expllm.models import assembly
 from expllm.models.architecture import ExpllmForConditionalGeneration
 from expllm.models.dataset import POINTS, FaceSet
 from expllm.models.explainer import Explainer, lora_config
 from expllm.models.finetuning import ExplainTask, image_encoder
+from expllm.models.training_faces import TrainingFaces
+from expllm.tables import EXAMPLES
 
 
 @pytest.fixture
@@ -100,3 +105,41 @@ def test_calibration_cools_overconfident_scores() -> None:
     seen = np.where(rng.random(500) < 0.7, truth, rng.integers(0, 8, 500))
     overconfident = np.where(np.arange(8) == seen[:, None], 0.0, -20.0).astype(np.float32)
     assert fit_temperature(overconfident, truth) > 4
+
+
+class _Smirks:
+    """A stream of faces whose left lip corner alone is up, and whose text says so."""
+
+    num_examples = None
+    text = cot.render(
+        cot.ChainOfThought(
+            "strong left lip corner puller.", "It says contempt.", "Contempt.", Expression.CONTEMPT
+        )
+    )
+
+    def take(self, indices: np.ndarray) -> TrainingFaces:
+        units = {**dict.fromkeys(COLUMNS, 0.0), "au12": 0.9, "au12_left": 0.9}
+        row = {
+            "expression": "contempt",
+            "crop": bytes(128 * 128 * 3),
+            "crop_px": 128,
+            "measured": units,
+            "text": self.text,
+        }
+        return TrainingFaces.of(pa.Table.from_pylist([row] * len(indices), schema=EXAMPLES))
+
+
+def test_a_mirrored_picture_has_its_text_and_its_hints_mirrored(task: ExplainTask) -> None:
+    smirks = replace(task, faces=_Smirks(), label_only_rate=0.0)
+    asked = [
+        task.tokenizer.decode(ids)
+        for batch, _ in smirks.batches(np.arange(64), np.random.default_rng(0))
+        for ids in batch["input_ids"]
+    ]
+    told = [text for text in asked if "strong left lip" in text or "strong right lip" in text]
+    for side, other in (("left", "right"), ("right", "left")):
+        mentions = [text for text in told if f"assistant\n**Key Observations:** strong {side} lip" in text]
+        assert len(mentions) > 8
+        assert not any(f"strong {other} lip" in text for text in mentions), (
+            "hints and answer agree on the side"
+        )

@@ -195,3 +195,30 @@ def test_workers_share_a_step_without_overlap(tmp_path: Path) -> None:
         train(task, Schedule(1, 8), tmp_path / str(rank), _ignore, workers=Workers(rank, 2))
         parts.append(task.seen)
     assert sorted(parts[0] + parts[1]) == sorted(batch_indices(40, 8, 0, 0).tolist())
+
+
+class _StreamTask(_LineTask):
+    num_examples = None
+
+
+def test_a_stream_is_read_at_places_of_each_workers_own(tmp_path: Path) -> None:
+    for rank in range(2):
+        task = _StreamTask()
+        train(task, Schedule(3, 8), tmp_path / str(rank), _ignore, workers=Workers(rank, 2))
+        assert task.seen == list(range(12))
+
+
+def test_a_stream_goes_on_where_the_training_stopped(tmp_path: Path) -> None:
+    class _Stop(Exception):
+        pass
+
+    def stop(step: int, metrics: Metrics) -> None:
+        raise _Stop
+
+    eager = Schedule(steps=5, batch_size=8, save_every_s=-1, report_every=3)
+    with pytest.raises(_Stop):
+        train(_StreamTask(), eager, tmp_path, stop)
+    saved = json.loads((newest_checkpoint(tmp_path) / "progress.json").read_text())["step"]
+    task = _StreamTask()
+    train(task, Schedule(steps=5, batch_size=8), tmp_path, _ignore)
+    assert task.seen == list(range(8 * saved, 40)) and saved == 2
