@@ -1,7 +1,8 @@
-"""Two workers that divide the weights among them learn what two that copy them learn."""
+"""Two workers learn the same whether they copy the weights, divide them, or are killed on the way."""
 
 import json
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -9,13 +10,14 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from expllm.models.architecture import ExpllmForConditionalGeneration
 from expllm.models.explainer import Explainer, lora_config
 from expllm.models.sharding import shard
-from expllm.models.training import Schedule, Workers, train
+from expllm.models.training import Metrics, Schedule, Workers, train
 from expllm.models.training_checkpoints import Snapshot, load_trained, newest_checkpoint
 
 STEPS, BATCH = 4, 6
@@ -48,7 +50,7 @@ class _Conversations:
 def _explainer(checkpoint: Path) -> Explainer:
     torch.manual_seed(0)
     model = ExpllmForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.bfloat16)
-    return Explainer(model, lora_config(rank=4))
+    return Explainer(model, lora_config(rank=4, dropout=0.1))
 
 
 def _most(number: int) -> int:
@@ -57,7 +59,7 @@ def _most(number: int) -> int:
     return int(found)
 
 
-def _work(rank: int, port: int, checkpoint: Path, out: Path, is_sharded: bool) -> None:
+def _work(rank: int, port: int, checkpoint: Path, out: Path, is_sharded: bool, dies_at: int) -> None:
     torch.set_num_threads(1)
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank), "WORLD_SIZE": "2"}
     dist.init_process_group("gloo")
@@ -65,6 +67,11 @@ def _work(rank: int, port: int, checkpoint: Path, out: Path, is_sharded: bool) -
 
     def wrap(model: nn.Module) -> nn.Module:
         return shard(model, "cpu", 2) if is_sharded else DistributedDataParallel(model)
+
+    def report(step: int, metrics: Metrics) -> None:
+        losses.append(metrics["loss"])
+        if (rank, step) == (1, dies_at):
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def save(snapshot: Snapshot) -> None:
         if rank == 0:
@@ -80,7 +87,7 @@ def _work(rank: int, port: int, checkpoint: Path, out: Path, is_sharded: bool) -
         _Conversations(explainer),
         schedule,
         out,
-        lambda step, metrics: losses.append(metrics["loss"]),
+        report,
         workers=workers,
         save=save,
     )
@@ -88,12 +95,12 @@ def _work(rank: int, port: int, checkpoint: Path, out: Path, is_sharded: bool) -
     dist.destroy_process_group()
 
 
-def _trained(checkpoint: Path, out: Path, *, is_sharded: bool) -> Path:
+def _trained(checkpoint: Path, out: Path, *, is_sharded: bool, dies_at: int = 0) -> Path:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     out.mkdir(exist_ok=True)
-    mp.spawn(_work, (port, checkpoint, out, is_sharded), nprocs=2)
+    mp.spawn(_work, (port, checkpoint, out, is_sharded, dies_at), nprocs=2)
     return out
 
 
@@ -109,6 +116,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory, random_checkpoint: Path) -
 
 def _told(folder: Path, rank: int) -> dict[str, list]:
     return json.loads((folder / f"{rank}.json").read_text())
+
+
+def _saved_by(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(newest_checkpoint(folder) / "parameters.safetensors")
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -130,6 +141,19 @@ def test_divided_weights_are_saved_whole(folders: dict[bool, Path], random_check
 def test_workers_with_divided_weights_write_the_same_samples(folders: dict[bool, Path]) -> None:
     answered = _told(folders[True], 0)["answered"]
     assert len(answered) == STEPS and answered == _told(folders[True], 1)["answered"]
+
+
+def test_a_worker_killed_in_the_middle_changes_no_bit(
+    folders: dict[bool, Path], random_checkpoint: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(mp.ProcessExitedException, match="SIGKILL"):
+        _trained(random_checkpoint, tmp_path, is_sharded=False, dies_at=3)
+    assert newest_checkpoint(tmp_path).name == "step-00000002"
+    _trained(random_checkpoint, tmp_path, is_sharded=False)
+    assert len(_told(tmp_path, 0)["losses"]) == 2
+    found, expected = (_saved_by(folder) for folder in (tmp_path, folders[False]))
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
 
 
 def test_divided_weights_go_on_from_a_checkpoint_of_copied_ones(
