@@ -119,7 +119,7 @@ def test_an_example_has_its_crop_both_measures_and_its_text(made):
     assert smile["text"].endswith("**Expression:** Happiness") and smile["person"] is not None
 
 
-def test_what_is_prepared_is_not_prepared_again(made, config, monkeypatch):
+def test_what_is_prepared_is_not_prepared_again(made, config):
     before = {file: file.stat().st_mtime_ns for file in Path(made.folder).iterdir()}
     lessons = examples.gather(config)
     cut = resolve(config.model).preprocessing.cut
