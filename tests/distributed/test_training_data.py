@@ -100,7 +100,7 @@ def made(told, config):
 def test_what_was_taught_and_trained_can_be_labelled_with(told, config, faces, tmp_path):
     model = Path(config.output) / train.MODEL
     assert resolve(str(model)).model_id != resolve(config.model).model_id
-    engine = {"dtype": "float32", "max_num_seqs": 2, "max_model_len": 512}
+    engine = {"dtype": "float32", "max_num_seqs": 4}
     chosen = LabelConfig(model=str(model), limit=1, max_reject_rate=1.0, engine_kwargs=engine)
     assert label.run(str(faces), str(tmp_path), chosen).line
 
@@ -119,7 +119,7 @@ def test_an_example_has_its_crop_both_measures_and_its_text(made):
     assert smile["text"].endswith("**Expression:** Happiness") and smile["person"] is not None
 
 
-def test_what_is_prepared_is_not_prepared_again(made, config, monkeypatch):
+def test_what_is_prepared_is_not_prepared_again(made, config):
     before = {file: file.stat().st_mtime_ns for file in Path(made.folder).iterdir()}
     lessons = examples.gather(config)
     cut = resolve(config.model).preprocessing.cut
