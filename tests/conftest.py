@@ -53,7 +53,7 @@ def _trained(base: Path, folder: Path, spread: float, *, projector: float = 1.0)
     from expllm.models import assembly, recording
     from expllm.models.architecture import ExpllmForConditionalGeneration
     from expllm.models.checkpoint import resolve
-    from expllm.models.finetuning import Explainer, lora_config
+    from expllm.models.explainer import Explainer, lora_config
 
     torch.manual_seed(0)
     checkpoint, tokenizer = resolve(str(base)), AutoTokenizer.from_pretrained(base)

@@ -77,8 +77,9 @@ def publish_model(write: Callable[[Path], None], output: str) -> None:
                 "training itself is done"
             ) from error
         if on_s3:
-            for file in sorted(folder.iterdir(), key=lambda file: file.name == "config.json"):
-                storage.upload(file, storage.join(output, MODEL, file.name))
+            files = [file for file in folder.rglob("*") if file.is_file()]
+            for file in sorted(files, key=lambda file: file == folder / "config.json"):
+                storage.upload(file, storage.join(output, MODEL, *file.relative_to(folder).parts))
             return
         target = Path(output) / MODEL
         shutil.rmtree(target, ignore_errors=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from expllm.config import LINEAR_LAYERS
 from expllm.errors import CallerError
 from expllm.gate import Record
 from expllm.models.checkpoint import Checkpoint, resolve
@@ -13,8 +14,6 @@ FOLDER = "adapter"
 """In a checkpoint's folder, in PEFT's form; only where encoder and projector are those of its base."""
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _RANKS = (8, 16, 32, 64, 128, 256)
-LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-"""Those that may be adapted; not the head: vLLM's CPU code cannot score a prompt through an adapted one."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,8 @@ def engine_args(rank: int, count: int) -> dict[str, Any]:
         "enable_lora": True,
         "max_loras": count,
         "max_lora_rank": fitting[0],
-        "lora_target_modules": list(LAYERS),
+        # Not the head: vLLM's CPU code cannot score a prompt through an adapted one.
+        "lora_target_modules": list(LINEAR_LAYERS),
     }
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from expllm import cot, gate, prompt
+from expllm.config import LINEAR_LAYERS
 from expllm.errors import Reject
 from expllm.models import adapters, assembly, frozen
 from expllm.models.architecture import ExpllmForConditionalGeneration, patch_features
@@ -62,7 +63,7 @@ def record(
     shutil.rmtree(alone, ignore_errors=True)  # of an earlier training
     factors = assembly.adapter_tensors(model.model.language_model)
     layers = _layers(factors)
-    if layers and layers <= set(adapters.LAYERS) and base is not None and _sees_as(model, base, features):
+    if layers and layers <= set(LINEAR_LAYERS) and base is not None and _sees_as(model, base, features):
         _save_adapter(alone, factors, layers)
 
 
