@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,9 @@ ADAPTER = Path(adapters.FOLDER, adapters.WEIGHTS)
 @pytest.fixture(scope="module", autouse=True)
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as environment:
+        # vLLM looks through all loaded modules as it starts and trips over llvmlite's, which rendering loads.
+        for name in [name for name in sys.modules if name.startswith("llvmlite")]:
+            environment.delitem(sys.modules, name)
         environment.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         environment.setenv("EXPLLM_MODELS", str(tmp_path_factory.mktemp("names")))
         yield
