@@ -18,6 +18,8 @@ from benchmarks.pictures import Half, Picture
 from benchmarks.quality import share
 from expllm.cli import run_command
 from expllm.expressions import EXPRESSIONS, Expression
+from expllm.models.architecture import ExpllmConfig
+from expllm.models.checkpoint import resolve
 from expllm.models.preprocessing import Preprocessing, to_pixels
 from expllm.models.tower import started_tower
 from expllm.unit_reader import expression_logits
@@ -59,8 +61,8 @@ def main(
     shown, faint = quality.rendered(out, people)
     faint = [picture for picture in faint if picture.expression is not Expression.NEUTRAL]
     sets = (pictures.photographs(photographs, half), shown, faint)
-    read = [_read(some, model) for some in sets]
-    vote = started_tower().config.vote
+    vote = ExpllmConfig.from_pretrained(resolve(model).path).vision_config.vote
+    read = [_read(some, model, vote) for some in sets]
     print(f"{'':24} photographs rendered faint")
     for tried in VOTES:
         _print(f"vote {tried:g}", [one.accuracy(tried) for one in read])
@@ -73,14 +75,13 @@ def _print(name: str, right: Sequence[float]) -> None:
     print(f"{name:24} {photographs:>11} {rendered:>8} {faint:>5}")
 
 
-def _read(shown: Sequence[Picture], model: str) -> Read:
-    """Faces that are not found are left out."""
+def _read(shown: Sequence[Picture], model: str, vote: float) -> Read:
+    """Faces that are not found are left out; the model's evidence has this share of the vote in it."""
     found = zip(shown, detection.see((picture.file for picture in shown), model), strict=True)
     seen = [(one, EXPRESSIONS.index(picture.expression)) for picture, one in found if one]
     votes = _votes(np.stack([one.crop for one, _ in seen]))
     evidence = expression_logits(np.stack([one.features for one, _ in seen]))
-    cast = started_tower().config.vote
-    return Read(evidence - cast * votes, votes, np.array([truth for _, truth in seen]))
+    return Read(evidence - vote * votes, votes, np.array([truth for _, truth in seen]))
 
 
 def _votes(crops: UInt8[np.ndarray, "faces size size 3"]) -> Evidence:

@@ -27,7 +27,6 @@ class Canary:
     rejected: int
     prompt_tokens: int
     generated_tokens: int
-    size_bytes: int
     elapsed_s: float
     marks: Sequence[Mark]
     """How far it was at which time, the first mark first."""
@@ -118,8 +117,8 @@ class Budget:
     longest_s: float = 0.0
     """The longest time from one commit to the next."""
 
-    def check(self, elapsed_s: float, photographs: int) -> None:
-        """Count what `photographs` have cost by now.
+    def check(self, elapsed_s: float, requests: dict[str, int]) -> None:
+        """Count what the time and the requests have cost by now.
 
         Raises:
             RunError: a commit as long in coming as the longest so far would pass the limit.
@@ -128,7 +127,6 @@ class Budget:
         self.checked_s = elapsed_s
         if self.most is None:
             return
-        requests = {"get": photographs}
         spent = cost(elapsed_s, requests, self.held, self.prices) or 0.0
         expected = cost(elapsed_s + self.longest_s, requests, self.held, self.prices) or 0.0
         if expected > self.most:

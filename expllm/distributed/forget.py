@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from expllm.distributed import listing, manifest, storage, table
+from expllm.distributed import listing, manifest, runs, storage, table
 from expllm.errors import CallerError
 
 _FOLDER = "forgotten"
 _ERASED = "(forgotten)"
-"""What stands where a run's INPUT was the photograph itself."""
+"""What stands for the INPUT of a run of whose photographs none is left."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ def forget(output: str, photographs: Collection[str]) -> Forgotten:
     if table.open_table(output) is None:
         raise CallerError(f"{output}: no labels are here; check OUTPUT")
     _bury(output, photographs)
-    known = _erase_from_manifests(output, photographs)
-    _erase_from_runs(output, photographs)
+    known, emptied = _erase_from_manifests(output, photographs)
+    _erase_from_runs(output, emptied)
     storage.delete(storage.join(output, "report.html"))  # it may show their faces
     erased = table.erase(output, photographs)
     known |= erased.keys()
@@ -89,26 +89,26 @@ def _tombstones(output: str) -> set[str]:
     return {line for file in files for line in storage.read(file.uri).decode().splitlines()}
 
 
-def _erase_from_manifests(output: str, photographs: Collection[str]) -> set[str]:
-    """Replace each manifest that lists one of them; tell which were listed."""
-    uris, found = pa.array(sorted(photographs), pa.string()), set()
+def _erase_from_manifests(output: str, photographs: Collection[str]) -> tuple[set[str], set[str]]:
+    """Replace each manifest that lists one of them; tell which were listed, and which runs have none left."""
+    uris, found, emptied = pa.array(sorted(photographs), pa.string()), set[str](), set[str]()
     for seal in manifest.seals(output):
         listed = manifest.read(output, seal)
         is_gone = pc.is_in(listed["photo_uri"], value_set=uris)
-        gone = listed["photo_uri"].filter(is_gone).to_pylist()
-        named_after = seal.source in photographs
-        if gone or named_after:
-            kept = replace(seal, source=_ERASED if named_after else seal.source)
-            manifest.supersede(output, kept, listed.filter(pc.invert(is_gone)))
-        found |= set(gone)
-    return found
+        gone, left = listed.filter(is_gone), listed.filter(pc.invert(is_gone))
+        if gone.num_rows:
+            # Such a run's INPUT may have been the photograph itself.
+            source = seal.source if left.num_rows else _ERASED
+            manifest.supersede(output, replace(seal, source=source), left)
+        if not left.num_rows:
+            emptied.add(manifest.run_of(seal))
+        found |= set(gone["photo_uri"].to_pylist())
+    return found, emptied
 
 
-def _erase_from_runs(output: str, photographs: Collection[str]) -> None:
-    """A run whose INPUT was one photograph names it in its settings."""
-    for record in storage.children(storage.join(output, "runs")):
-        if record.uri.endswith("/config.json"):
-            settings = json.loads(storage.read(record.uri))
-            if settings["input"] in photographs:
-                erased = json.dumps({**settings, "input": _ERASED}, indent=2).encode() + b"\n"
-                storage.write(record.uri, erased)
+def _erase_from_runs(output: str, run_ids: Collection[str]) -> None:
+    for run_id in run_ids:
+        place = storage.join(output, "runs", run_id, "config.json")
+        if storage.stat(place) is not None:
+            settings = json.loads(storage.read(place))
+            runs.write(output, run_id, "config", {**settings, "input": _ERASED})

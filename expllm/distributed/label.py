@@ -27,6 +27,10 @@ from expllm.tables import LABELS
 
 _JUDGED_FROM = 1000
 """Rows after which a run with too many rejects stops before its end."""
+_PAGE = 1000
+"""Objects on a page of a listing."""
+_PUTS_PER_COMMIT = 3
+"""The rows' file, the commit, and what delta-rs asks besides."""
 _PROBED = 8
 """Photographs of which one must be readable, or a run whose every read is denied would reject them all."""
 
@@ -117,7 +121,8 @@ def dry_run(source: str, output: str, config: LabelConfig, *, relabel: bool = Fa
     """What `run` would have to do, for the same arguments; nothing is written, nothing is labelled."""
     listed = seal(listing.list_photographs(source))
     _check_readable(listed)
-    due = _Due.of(listed, source, output, config, table.open_table(output), relabel=relabel)
+    labels, checkpoint = table.open_table(output), resolve(config.model)
+    due = _Due.of(listed, source, output, config, checkpoint, labels, relabel=relabel)
     return Summary("", due.photographs.num_rows, due.todo.num_rows)
 
 
@@ -126,10 +131,11 @@ def run_listed(
 ) -> Summary:
     """Label photographs that were listed of `source` as `run` does; schema MANIFEST, sorted by URI."""
     config = config.model_copy(update={"model": fixed(config.model)})
+    checkpoint = resolve(config.model)
     _check_readable(listed)
     storage.check_writable(output)
     labels = table.create(output)
-    due = _Due.of(listed, source, output, config, labels, relabel=relabel)
+    due = _Due.of(listed, source, output, config, checkpoint, labels, relabel=relabel)
     summary = Summary(runs.new_run_id(), due.photographs.num_rows, due.todo.num_rows)
     if due.todo.num_rows or not manifest.is_sealed(output, due.photographs):
         manifest.write(output, summary.run_id, source, due.photographs)
@@ -137,10 +143,18 @@ def run_listed(
         settings = {"input": source, "relabel": relabel, **config.model_dump()}
         runs.write(output, summary.run_id, "config", settings)
         runs.write(output, summary.run_id, "versions", {**runs.versions(), **asdict(due.maker)})
-        _Work.of(due, config).do(resolve(config.model), table.Committer(output, labels), summary)
+        _Work.of(due, source, config).do(checkpoint, table.Committer(output, labels), summary)
         runs.write(output, summary.run_id, "metrics", vars(summary))
         summary.judge(config.max_reject_rate)
     return summary
+
+
+def requests(source: str, photographs: int) -> dict[str, int]:
+    """About how many S3 requests, by kind, labelling so many photographs of `source` takes."""
+    if not storage.is_s3(source) or not photographs:
+        return {}
+    commits = -(-photographs // shard_size(photographs))
+    return {"list": -(-photographs // _PAGE), "get": photographs, "put": commits * _PUTS_PER_COMMIT}
 
 
 @dataclass(frozen=True)
@@ -162,11 +176,12 @@ class _Due:
         source: str,
         output: str,
         config: LabelConfig,
+        checkpoint: Checkpoint,
         labels: DeltaTable | None,
         *,
         relabel: bool,
     ) -> Self:
-        maker = Maker(resolve(config.model).model_id, prompt_id(hints=config.hints), DETECTOR)
+        maker = Maker(checkpoint.model_id, prompt_id(hints=config.hints), DETECTOR)
         photographs = unforgotten(output, listed).slice(0, config.limit)
         done = table.keys(labels)
         made = _made_by(maker, done, output, relabel=relabel)
@@ -210,6 +225,7 @@ def _made_by(maker: Maker, done: pa.Table, output: str, *, relabel: bool) -> pa.
 class _Work:
     """What one run has to do."""
 
+    source: str
     shards: list[Shard]
     replaced: set[str]
     """Photographs whose old rows give way to the new."""
@@ -219,10 +235,10 @@ class _Work:
     config: LabelConfig
 
     @classmethod
-    def of(cls, due: _Due, config: LabelConfig) -> Self:
+    def of(cls, due: _Due, source: str, config: LabelConfig) -> Self:
         size = config.shard_size or shard_size(due.todo.num_rows)
         replaced, tried = known(due.todo, due.done["photo_uri"]), attempts(due.made, due.todo)
-        return cls(list(shards(due.todo, size)), replaced, tried, due.maker, config)
+        return cls(source, list(shards(due.todo, size)), replaced, tried, due.maker, config)
 
     def do(self, checkpoint: Checkpoint, committer: table.Committer, summary: Summary) -> None:
         """Answer every shard and commit each as soon as it is whole."""
@@ -237,7 +253,7 @@ class _Work:
                 if rows is not None:
                     self._commit(rows, result["shard_id"], committer, summary)
                     counts.rejected = summary.outcomes[Outcome.REJECTED]
-                    budget.check(counts.elapsed_s, summary.photographs)
+                    budget.check(counts.elapsed_s, requests(self.source, summary.photographs))
                     if summary.outcomes.total() >= _JUDGED_FROM:
                         summary.judge(self.config.max_reject_rate)
                 counts.count(gathering.num_photographs, gathering.num_faces)

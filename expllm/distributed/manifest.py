@@ -39,11 +39,16 @@ def supersede(output: str, seal: Seal, photographs: pa.Table) -> Seal:
     Args:
         seal: The one that goes; its successor keeps its source and its place in the order of runs.
     """
-    run_id, _, edition = seal.run_id.partition(".")
-    new = write(output, f"{run_id}.{int(edition or 1) + 1}", seal.source, photographs)
+    _, _, edition = seal.run_id.partition(".")
+    new = write(output, f"{run_of(seal)}.{int(edition or 1) + 1}", seal.source, photographs)
     for suffix in ("json", "parquet"):
         storage.delete(storage.join(output, "manifest", f"{seal.run_id}.{suffix}"))
     return new
+
+
+def run_of(seal: Seal) -> str:
+    """The run that a manifest is of, whichever edition of it this is."""
+    return seal.run_id.partition(".")[0]
 
 
 def is_sealed(output: str, photographs: pa.Table) -> bool:

@@ -8,15 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from expllm.config import PlanConfig
-from expllm.distributed import label, listing, pipeline, storage
+from expllm.distributed import label, listing, pipeline
 from expllm.errors import CallerError, Outcome
-from expllm.manifest import seal, shard_size
+from expllm.manifest import seal
 from expllm.planning import Canary, Plan, plan
-
-_PAGE = 1000
-"""Objects on a page of a listing."""
-_PUTS_PER_SHARD = 3
-"""The rows' file, the commit, and what delta-rs asks besides."""
 
 
 def run(source: str, config: PlanConfig) -> Plan:
@@ -38,26 +33,15 @@ def run(source: str, config: PlanConfig) -> Plan:
         rejected=summary.outcomes[Outcome.REJECTED],
         prompt_tokens=summary.prompt_tokens,
         generated_tokens=summary.generated_tokens,
-        size_bytes=_bytes(few),
         elapsed_s=summary.elapsed_s,
         marks=summary.marks,
     )
     held = pipeline.machines(labelling)
-    requests = _requests(source, photographs.num_rows)
-    planned = plan(photographs.num_rows, _bytes(photographs), requests, canary, held, config.prices)
+    size_bytes = pc.sum(photographs["size_bytes"]).as_py() or 0
+    requests = label.requests(source, photographs.num_rows)
+    planned = plan(photographs.num_rows, size_bytes, requests, canary, held, config.prices)
     _check_cost(planned, config.max_cost)
     return planned
-
-
-def _bytes(photographs: pa.Table) -> int:
-    return pc.sum(photographs["size_bytes"]).as_py() or 0
-
-
-def _requests(source: str, photographs: int) -> dict[str, int]:
-    if not storage.is_s3(source):
-        return {}
-    shards = -(-photographs // shard_size(photographs))
-    return {"list": -(-photographs // _PAGE), "get": photographs, "put": shards * _PUTS_PER_SHARD}
 
 
 def _check_cost(planned: Plan, most: float | None) -> None:

@@ -112,7 +112,7 @@ def _thumbnails(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], str]
 
 
 def _photograph(row: Mapping[str, Any], pool: DecodePool) -> Photograph | None:
-    data = originals.read_photograph(row["photo_uri"], row["photo_etag"])
+    data = originals.read_photograph(row["photo_uri"], row["photo_etag"] or "")
     if isinstance(data, Reject) or photo_id(data) != row["photo_id"]:
         return None
     (decoded,) = pool.decode([data])

@@ -26,9 +26,9 @@ def output(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     committer.commit(rows({OTHER: "1"}), replaced=(), metadata={})
     promise(out, "run2", {SECRET: "2", OTHER: "1"})
     committer.commit(rows({SECRET: "2"}), replaced={SECRET}, metadata={})
-    promise(out, "run3", {THIRD: "1"}, source=THIRD)
+    promise(out, "run3", {THIRD: "1"}, source="../third.jpg")
     committer.commit(rows({THIRD: "1"}), replaced=(), metadata={})
-    runs.write(out, "run3", "config", {"input": THIRD})
+    runs.write(out, "run3", "config", {"input": "../third.jpg"})
     storage.write(storage.join(out, "report.html"), SECRET.encode())
     return out
 
