@@ -107,15 +107,17 @@ def promote(name: str, checkpoint: Path, model_id: str) -> None:
         _write(name, _Served(promotions=(*served.promotions, promotion), history=(*served.history, event)))
 
 
-def roll_back(name: str) -> None:
-    """Make a name stand for what it stood for before, in one step.
+def roll_back(name: str, earlier: Promotion) -> None:
+    """Make a name stand for what `before` gave, in one step.
 
     Raises:
-        CallerError: as `before`, or the folder of names cannot be written.
+        CallerError: as `before`; the name was changed since `before` was asked; or the folder of names cannot
+            be written.
     """
     with _locked(checked(name)):
-        earlier, served = before(name), _read(name)
-        assert served is not None
+        served = _read(name)
+        if served is None or before(name) != earlier:
+            raise CallerError(f"{name} was changed by someone else just now: see what it stands for")
         at = datetime.now(UTC).isoformat(timespec="seconds")
         event = Event(what="rollback", model_id=earlier.model_id, at=at)
         _write(name, _Served(promotions=served.promotions[:-1], history=(*served.history, event)))

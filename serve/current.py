@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 from ray.serve.handle import DeploymentHandle
 
 from expllm import promoted
@@ -67,16 +67,19 @@ class Current:
             if promotion is None or promotion.model_id in (self._answering.model_id, self._refused):
                 return
             self._refused = promotion.model_id
-            found = await asyncio.to_thread(Answering.of, name)
-            await ask(self._engine, _no_face(found), None, found.model_id, found.model)
+            found, features = await asyncio.to_thread(_found, name)
+            await ask(self._engine, features, None, found.model_id, found.model)
         except (ExpllmError, RayError) as error:
             _log.warning("%s goes on as %s: %s", name, self._answering.model_id, error)
+            if isinstance(error, RayError) and not isinstance(error, RayTaskError):
+                self._refused = None  # the engine was away: the next look tries again
             return
         self._answering, self._refused = found, None
         _log.info("%s is now %s", name, found.model_id)
 
 
-def _no_face(answering: Answering) -> np.ndarray:
-    """Features of nothing, in the right shape."""
-    config = ExpllmConfig.from_pretrained(resolve(answering.model).path)
-    return np.zeros((num_image_tokens(config), feature_width(config)), np.float16)
+def _found(name: str) -> tuple[Answering, np.ndarray]:
+    """What a name stands for now, and features of nothing in its shape to try it with."""
+    found = Answering.of(name)
+    config = ExpllmConfig.from_pretrained(resolve(found.model).path)
+    return found, np.zeros((num_image_tokens(config), feature_width(config)), np.float16)

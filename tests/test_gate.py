@@ -47,6 +47,7 @@ def test_an_engine_that_answers_as_the_trainer_did_is_let_through():
         ({"preprocessing": "other"}, "preprocessing.json"),
         ({"faces": "other"}, "frozen faces"),
         ({"questions": ((1, 2), (4,))}, "1 of 2 frozen prompts into other tokens"),
+        ({"questions": ((1, 2), (3,), (4,))}, "1 of 3 frozen prompts into other tokens"),
         ({"label_tokens": tuple(range(1, 9))}, "labels into other tokens"),
     ],
 )

@@ -25,6 +25,10 @@ def promote(*ids):
         promoted.promote("faces", Path("/models", model_id), model_id)
 
 
+def roll_back():
+    promoted.roll_back("faces", promoted.before("faces"))
+
+
 def test_a_name_stands_for_what_was_promoted_last():
     assert stands_for() is None
     promote("a", "b")
@@ -33,16 +37,16 @@ def test_a_name_stands_for_what_was_promoted_last():
 
 def test_going_back_skips_what_was_gone_back_from_before():
     promote("a", "b")
-    promoted.roll_back("faces")
+    roll_back()
     assert stands_for() == "a"
     promote("c")
-    promoted.roll_back("faces")
+    roll_back()
     assert stands_for() == "a"
 
 
 def test_every_change_is_kept():
     promote("a", "b")
-    promoted.roll_back("faces")
+    roll_back()
     changes = [(event.what, event.model_id) for event in promoted.history("faces")]
     assert changes == [("promote", "a"), ("promote", "b"), ("rollback", "a")]
 
@@ -54,11 +58,20 @@ def test_promoting_what_serves_already_changes_nothing():
 
 def test_there_is_nothing_before_the_first():
     with pytest.raises(CallerError, match="nothing was promoted as faces"):
-        promoted.roll_back("faces")
+        roll_back()
     promote("a")
     with pytest.raises(CallerError, match="first checkpoint"):
-        promoted.roll_back("faces")
+        roll_back()
     assert stands_for() == "a"
+
+
+def test_going_back_does_not_take_off_what_was_promoted_meanwhile():
+    promote("a", "b")
+    earlier = promoted.before("faces")
+    promote("c")
+    with pytest.raises(CallerError, match="changed by someone else"):
+        promoted.roll_back("faces", earlier)
+    assert stands_for() == "c"
 
 
 def test_promotions_at_the_same_time_are_all_kept():

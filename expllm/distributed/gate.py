@@ -45,5 +45,5 @@ def roll_back(name: str) -> Checkpoint:
     found = resolve(earlier.checkpoint)
     if found.model_id != earlier.model_id:
         raise CallerError(f"{earlier.checkpoint} was changed since its promotion: promote it again")
-    promoted.roll_back(name)
+    promoted.roll_back(name, earlier)
     return found

@@ -59,25 +59,28 @@ class ServedEngine:
             RunError: the caller asks another model than this one.
         """
         if model_id != self._model_id and model_id not in self._adapters:
-            check_model(self.answers_as(model, model_id), model_id)
+            check_model(await asyncio.to_thread(self.answers_as, model, model_id), model_id)
             self._take_in(model, model_id)
         return await self._engine.explain(features, hints, self._adapters.get(model_id))
 
     def answers_as(self, model: str, model_id: str) -> str:
         """The id of the model that answers who asks for this one: the asked one's, if it can be had here."""
         from expllm.models import adapters
+        from expllm.models.checkpoint import resolve
 
         folder = Path(model)
         if not self._most_rank or adapters.base_id(folder) != self._model_id:
             return self._model_id
         # vLLM itself would end the engine over an adapter of too high a rank.
-        return model_id if adapters.rank(folder) <= self._most_rank else self._model_id
+        if adapters.rank(folder) > self._most_rank:
+            return self._model_id
+        return resolve(model).model_id  # the folder may hold another training by now
 
     def _take_in(self, model: str, model_id: str) -> None:
         from expllm.models import adapters
 
-        folder, number = Path(model, adapters.FOLDER), len(self._adapters) + 1
-        self._adapters[model_id] = adapters.Adapter(model_id, number, folder)
+        adapter = adapters.Adapter(model_id, len(self._adapters) + 1, Path(model, adapters.FOLDER))
+        self._adapters.setdefault(model_id, adapter)  # of requests that wait at once the first takes it in
 
 
 def check_model(served: str, asked: str) -> None:

@@ -65,10 +65,11 @@ class Lessons:
 
     @property
     def data_id(self) -> str:
-        """A hash that changes with anything that is learnt."""
+        """A hash that changes with anything that is learnt but for what lies in the photographs named."""
         digest = hashlib.sha256()
         for lesson in self.lessons:
             digest.update(json.dumps(lesson.row).encode())
+            digest.update(lesson.face.image or b"")
         return digest.hexdigest()
 
 

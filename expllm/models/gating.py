@@ -125,7 +125,11 @@ def _in_vllm(
             engine.llm_engine.engine_core.shutdown()
     except (RuntimeError, ValueError, EngineDeadError) as error:
         model = adapted or checkpoint.path
-        raise RunError(f"{model}: vLLM does not run it: {str(error).splitlines()[0]}") from error
+        raise RunError(f"{model}: vLLM does not run it: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _asked(engine: Any, record: gate.Record, features: Features, lora: Any) -> gate.Answers:

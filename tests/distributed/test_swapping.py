@@ -102,6 +102,11 @@ def test_an_adapter_of_a_higher_rank_than_the_engine_takes_is_refused(loop, engi
         loop.run(engine.explain(face, None, "wide-id", str(folder)))
 
 
+def test_a_folder_that_holds_another_model_than_is_asked_for_is_refused(loop, engine, trained, face):
+    with pytest.raises(RunError, match="not older-id"):
+        loop.run(engine.explain(face, None, "older-id", str(trained)))
+
+
 def test_a_service_follows_what_is_promoted_under_its_name(
     loop, engine, trained, trains, tiny_checkpoint, tmp_path, monkeypatch
 ):
@@ -124,8 +129,8 @@ def test_a_service_follows_what_is_promoted_under_its_name(
     assert serves(current) == adapted.model_id
     promoted.promote("faces", refused.path, refused.model_id)
     assert serves(current) == adapted.model_id
-    promoted.roll_back("faces")
-    promoted.roll_back("faces")
+    for _ in range(2):
+        promoted.roll_back("faces", promoted.before("faces"))
     assert serves(current) == base.model_id
 
 

@@ -103,3 +103,4 @@ def test_the_hash_changes_with_what_is_learnt_and_with_nothing_else():
     first = gather([data(SMILE, other)], [])
     assert first.data_id == gather([data(other), data(SMILE)], []).data_id
     assert first.data_id != gather([data(SMILE, other)], [instruction(SMILE)]).data_id
+    assert first.data_id != gather([data(SMILE, replace(other, image=b"pixels"))], []).data_id
