@@ -14,6 +14,7 @@ from torch import nn
 
 from expllm.config import TrainConfig
 from expllm.distributed import cluster, examples, storage, training_data, training_output, training_progress
+from expllm.distributed.training_data import Material
 from expllm.distributed.training_output import MODEL, Journal
 from expllm.distributed.training_settings import checked
 from expllm.errors import CallerError
@@ -24,8 +25,9 @@ from expllm.models.finetuning import ExplainTask, FaceSource
 from expllm.models.sampling import sample_texts
 from expllm.models.sharding import shard
 from expllm.models.starting import Start, start
-from expllm.models.training import Metrics, Schedule, Workers, train
+from expllm.models.training import Metrics, Schedule, train
 from expllm.models.training_checkpoints import Snapshot, load_trained, newest_checkpoint
+from expllm.models.workers import AnotherStopped, Workers
 
 Work = Callable[[dict[str, Any]], str | None]
 
@@ -35,29 +37,23 @@ def work(settings: dict[str, Any]) -> str | None:
 
     Returns:
         Why the training cannot go on, where trying again would not help; all workers end together then.
+
+    Raises:
+        CallerError: why this worker alone cannot go on: on another machine it might.
     """
     config = TrainConfig.of(settings)
     torch.manual_seed(config.seed)
-    begun, workers = start(config), _workers(config)
-    material = training_data.material(config, begun.checkpoint, workers.rank, workers.world_size)
-    task, schedule = _task(config, begun, material.source), _schedule(config, material.num_faces)
-    journal, device = Journal(config.output), str(get_device())
-    with training_output.local_steps(config.output) as steps:
-
-        def save(snapshot: Snapshot) -> None:
-            texts = sample_texts(task.model, material.samples, begun.tokenizer, begun.preprocessing, device)
-            if workers.rank == 0:
-                journal.write(snapshot.progress.step, texts)
-                snapshot.save(steps)
-                training_output.publish_checkpoint(steps, config.output)
-
-        report = partial(_report, journal, schedule.steps)
-        try:
-            train(task, schedule, steps, report, device=device, workers=workers, save=save)
+    workers = _workers(config)
+    try:
+        begun, material, task = workers.all_do(partial(_begun, config, workers))
+        with training_output.local_steps(config.output) as steps:
+            _learn(config, workers, begun, material, task, steps)
             if workers.rank == 0:
                 training_output.publish_model(partial(_write_model, config, steps), config.output)
-        except CallerError as error:
-            return str(error)
+    except CallerError as error:
+        if workers.rank and not isinstance(error, AnotherStopped):
+            raise
+        return str(error)
     return None
 
 
@@ -95,6 +91,31 @@ def run(config: TrainConfig, work: Work = work) -> str:
     if ended.return_value is not None:
         raise CallerError(ended.return_value)
     return storage.join(settings.output, MODEL)
+
+
+def _begun(config: TrainConfig, workers: Workers) -> tuple[Start, Material, ExplainTask]:
+    begun = start(config)
+    material = training_data.material(config, begun.checkpoint, workers.rank, workers.world_size)
+    return begun, material, _task(config, begun, material.source)
+
+
+def _learn(
+    config: TrainConfig, workers: Workers, begun: Start, material: Material, task: ExplainTask, steps: Path
+) -> None:
+    journal, device = Journal(config.output), str(get_device())
+    schedule = _schedule(config, material.num_faces)
+
+    def save(snapshot: Snapshot) -> None:
+        texts = sample_texts(
+            task.model, material.samples, begun.tokenizer, begun.preprocessing, device, workers.most
+        )
+        if workers.rank == 0:
+            journal.write(snapshot.progress.step, texts)
+            snapshot.save(steps)
+            training_output.publish_checkpoint(steps, config.output)
+
+    report = partial(_report, journal, schedule.steps)
+    train(task, schedule, steps, report, device=device, workers=workers, save=save)
 
 
 def _task(config: TrainConfig, begun: Start, faces: FaceSource) -> ExplainTask:

@@ -1,6 +1,6 @@
 """An ExpLLM model that learns: its projector whole, language model and encoder through low-rank adapters."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -99,12 +99,22 @@ class Explainer(nn.Module):
 
     @torch.no_grad()
     def answers(
-        self, pixel_values: Tensor, prompt_ids: Sequence[int], end_id: int, most_tokens: int
+        self,
+        pixel_values: Tensor,
+        prompt_ids: Sequence[int],
+        end_id: int,
+        most_tokens: int,
+        most: Callable[[int], int] = int,
     ) -> list[list[int]]:
-        """The likeliest answer to one prompt, token by token, for each face; without its end."""
+        """The likeliest answer to one prompt, token by token, for each face; without its end.
+
+        Args:
+            most: The largest of a number that all workers give, where they write together: those that divide
+                the weights must run the model equally often, whatever each has written.
+        """
         prompts = torch.tensor([prompt_ids], device=pixel_values.device).expand(len(pixel_values), -1)
         embedded, cache, written = self._embedded(pixel_values, prompts), None, []
-        while len(written) < most_tokens and not (written and (torch.stack(written) == end_id).any(0).all()):
+        while len(written) < most_tokens and most(int(not _are_ended(written, end_id))):
             read = self.language_model(inputs_embeds=embedded, past_key_values=cache, use_cache=True)
             cache = read.past_key_values
             written.append(self.lm_head(read.last_hidden_state[:, -1]).argmax(dim=1))
@@ -135,6 +145,10 @@ class Explainer(nn.Module):
         losses = functional.cross_entropy(logits, targets[is_answer], reduction="none")
         right = (logits.detach().argmax(dim=1) == targets[is_answer]).float()
         return {"loss": (losses * weights).sum(), "tokens_right": (right * weights).sum()}
+
+
+def _are_ended(written: Sequence[Tensor], end_id: int) -> bool:
+    return bool(written) and bool((torch.stack(list(written)) == end_id).any(0).all())
 
 
 def _example_of(input_ids: Tensor, position_ids: Tensor | None) -> Tensor:

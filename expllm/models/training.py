@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -15,8 +16,9 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
-from expllm.errors import CallerError
+from expllm.errors import CallerError, RunError
 from expllm.models.training_checkpoints import Progress, Snapshot, resume
+from expllm.models.workers import Workers
 
 Metrics = dict[str, float]
 Report = Callable[[int, Metrics], None]
@@ -65,20 +67,6 @@ class Schedule:
     report_every: int = 20
 
 
-@dataclass(frozen=True)
-class Workers:
-    """This process among those that train together."""
-
-    rank: int = 0
-    world_size: int = 1
-    wrap: Callable[[nn.Module], nn.Module] = lambda model: model
-    """Makes the model average gradients over the workers: it is wrapped (DDP) or altered (FSDP2)."""
-    most: Callable[[int], int] = lambda number: number
-    """The largest of the numbers that the workers give; all must ask together."""
-    in_step: bool = False
-    """Whether all must run the model equally often, as those do that divide its weights among them."""
-
-
 def train(
     task: Task,
     schedule: Schedule,
@@ -100,6 +88,7 @@ def train(
     Raises:
         CallerError: a time limit is asked of several workers, the batch cannot be divided, the checkpoint is
             of another model, or one cannot be written: all workers raise it together.
+        RunError: the workers do not see the same checkpoint in their folders.
     """
     workers = workers or Workers()
     _check(schedule, workers)
@@ -107,7 +96,7 @@ def train(
         task.model.to(device)
     model = workers.wrap(task.model.train())
     optimizer = _optimizer(task, schedule)
-    progress = resume(folder, task.model, optimizer)
+    progress = _resumed(folder, task.model, optimizer, workers)
     keep = _Keeper(task.model, optimizer, schedule, workers, save or _first_saves(folder, workers))
     means = _Means(report, schedule.report_every)
     while not _is_done(schedule, progress):
@@ -119,6 +108,15 @@ def train(
         means.add(metrics, progress)
         keep.if_due(progress)
     keep.now(progress)
+    return progress
+
+
+def _resumed(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, workers: Workers) -> Progress:
+    progress = workers.all_do(partial(resume, folder, model, optimizer))
+    # A shared folder may show one machine what it showed a minute ago: from there on each worker would learn
+    # something else, and at the end one would wait for the other for ever.
+    if workers.most(progress.step) != -workers.most(-progress.step):
+        raise RunError(f"the workers see different checkpoints in {folder}: start again in a minute")
     return progress
 
 
@@ -152,13 +150,7 @@ class _Keeper:
         if progress.step == self._step:
             return
         snapshot = Snapshot.of(self._model, self._optimizer, progress)
-        failure: CallerError | None = None
-        try:
-            self._save(snapshot)
-        except CallerError as error:
-            failure = error
-        if self._workers.most(int(failure is not None)):
-            raise failure or CallerError("another worker could not write the checkpoint")
+        self._workers.all_do(partial(self._save, snapshot))
         self._model.train()
         self._saved_s, self._step = time.monotonic(), progress.step
 

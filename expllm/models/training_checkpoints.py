@@ -61,6 +61,7 @@ class Snapshot:
             save_file(self.parameters, partial / PARAMETERS)
             save_file(self.optimizer, partial / OPTIMIZER)
             (partial / PROGRESS).write_text(json.dumps(vars(self.progress)))
+            _flush(partial)
             partial.rename(target)
         except (OSError, SafetensorError) as error:
             raise _unwritten(target, error) from error
@@ -68,6 +69,13 @@ class Snapshot:
             shutil.rmtree(partial, ignore_errors=True)
         for left in (*checkpoints(folder)[:-1], *folder.glob(".step-*")):  # the second: of killed workers
             shutil.rmtree(left)
+
+
+def _flush(folder: Path) -> None:
+    """Have a folder's files on the disk: a machine that loses power may else keep names without bytes."""
+    for file in folder.iterdir():
+        with file.open("rb") as written:
+            os.fsync(written.fileno())
 
 
 def checkpoints(folder: Path) -> list[Path]:

@@ -11,9 +11,17 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from expllm.errors import CallerError
-from expllm.models.training import Metrics, Schedule, Workers, _optimizer, _rate, batch_indices, train
+from expllm.errors import CallerError, RunError
+from expllm.models.training import (
+    Metrics,
+    Schedule,
+    _optimizer,
+    _rate,
+    batch_indices,
+    train,
+)
 from expllm.models.training_checkpoints import Progress, Snapshot, load_trained, newest_checkpoint
+from expllm.models.workers import AnotherStopped, Workers
 
 
 class _Line(nn.Module):
@@ -131,10 +139,28 @@ def test_a_failure_of_what_follows_a_checkpoint_ends_the_training(tmp_path: Path
         train(_LineTask(), Schedule(steps=3, batch_size=8), tmp_path, _ignore, save=full)
 
 
+def _second(*told: int) -> Workers:
+    """The second of two workers; what both are told as the largest of their numbers."""
+    numbers = iter(told)
+    return Workers(rank=1, world_size=2, most=lambda number: next(numbers))
+
+
 def test_workers_hear_of_a_checkpoint_that_the_first_cannot_write(tmp_path: Path) -> None:
-    second = Workers(rank=1, world_size=2, most=lambda number: 1)
-    with pytest.raises(CallerError, match="another worker"):
-        train(_LineTask(), Schedule(steps=3, batch_size=8), tmp_path, _ignore, workers=second)
+    same_step, not_due, first_failed = (0, 0, 0), 0, 2
+    second = _second(*same_step, not_due, first_failed)
+    with pytest.raises(AnotherStopped, match="worker 0 cannot go on"):
+        train(_LineTask(), Schedule(steps=1, batch_size=8), tmp_path, _ignore, workers=second)
+
+
+def test_a_worker_that_fails_alone_says_why(tmp_path: Path) -> None:
+    (tmp_path / "step-00000001").mkdir()
+    with pytest.raises(CallerError, match="is not whole"):
+        train(_LineTask(), Schedule(steps=1, batch_size=8), tmp_path, _ignore, workers=_second(1))
+
+
+def test_workers_that_see_different_checkpoints_do_not_go_on(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="see different checkpoints"):
+        train(_LineTask(), Schedule(steps=1, batch_size=8), tmp_path, _ignore, workers=_second(0, 3, 0))
 
 
 @pytest.mark.parametrize(
