@@ -327,6 +327,8 @@ def _value(text: str) -> object:
 def _one_line(config: type[Config], error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return f"{key} is not given: name it in the file, or as --set {key}=..."
     if first["type"] != "extra_forbidden":
         return f"{key}: {first['msg']}, not {first['input']!r}"
     known = list(config.model_fields)

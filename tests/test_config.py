@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 import jobs
-from expllm.config import BuildCotConfig, LabelConfig
+from expllm.config import BuildCotConfig, LabelConfig, TrainConfig
 from expllm.errors import CallerError
 
 
@@ -73,3 +73,8 @@ def test_the_shipped_file_names_every_key_that_has_a_default():
 def test_a_price_is_written_as_toml_writes_it():
     config = BuildCotConfig.read(None, ['prices={"a-model" = {prompt = 1, answer = 4.5}}'])
     assert config.prices["a-model"].answer == 4.5
+
+
+def test_a_setting_that_is_missing_is_asked_for():
+    with pytest.raises(CallerError, match=r"^output is not given: name it .* as --set output="):
+        TrainConfig.read(None, ["steps=3"])

@@ -1,6 +1,11 @@
-"""From labelled faces to a model: texts written, examples prepared once, streamed in order, learnt from."""
+"""From labelled faces to labels: texts written, examples streamed, learnt, tried, measured, put to work."""
 
 import json
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from expllm.config import BuildCotConfig, LabelConfig, TrainConfig
-from expllm.distributed import build_cot, examples, label, train
+from expllm import cli
+from expllm.config import TrainConfig
+from expllm.distributed import examples, train
 from expllm.distributed.example_stream import ExampleStream, rows
 from expllm.errors import CallerError
 from expllm.models.checkpoint import resolve
@@ -63,10 +69,41 @@ def faces(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module", autouse=True)
+def names(tmp_path_factory):
+    """Where the names of promoted models lie."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("EXPLLM_MODELS", str(tmp_path_factory.mktemp("names")))
+        yield
+
+
 @pytest.fixture(scope="module")
-def instructed(local_ray, faces, random_checkpoint, tmp_path_factory):
+def expllm(local_ray) -> Callable[..., str]:
+    """A function that runs a command as its user does, on the Ray that tests share; gives what it tells."""
+
+    def run(*words: str) -> str:
+        with pytest.MonkeyPatch.context() as changed, pytest.raises(SystemExit) as ended:
+            changed.setattr(sys, "argv", ["expllm", *words])
+            with redirect_stdout(StringIO()) as printed, redirect_stderr(printed):
+                cli.app()
+        assert not ended.value.code, printed.getvalue()
+        return printed.getvalue()
+
+    return run
+
+
+def apart(*words: str) -> str:
+    """Run a command that needs no Ray in a process of its own: here rendering left what vLLM trips over."""
+    command = [str(Path(sys.executable).with_name("expllm")), *words]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+@pytest.fixture(scope="module")
+def instructed(expllm, faces, random_checkpoint, tmp_path_factory):
     output = tmp_path_factory.mktemp("instructed")
-    build_cot.run(str(faces), str(output), BuildCotConfig(model=str(random_checkpoint)))
+    expllm("build-cot", str(faces), str(output), "--set", f"model={random_checkpoint}")
     return output
 
 
@@ -83,13 +120,11 @@ def config(faces, instructed, random_checkpoint, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def told(config):
-    from contextlib import redirect_stderr
-    from io import StringIO
-
-    with redirect_stderr(StringIO()) as told:
-        train.run(config)
-    return told.getvalue()
+def told(expllm, config, tmp_path_factory):
+    chosen = {name: getattr(config, name) for name in config.model_fields_set}
+    file = tmp_path_factory.mktemp("config") / "train.toml"
+    file.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in chosen.items()))
+    return expllm("train", str(file))
 
 
 @pytest.fixture(scope="module")
@@ -97,12 +132,28 @@ def made(told, config):
     return examples.read(str(Path(config.output) / "examples"))
 
 
-def test_what_was_taught_and_trained_can_be_labelled_with(told, config, faces, tmp_path):
-    model = Path(config.output) / train.MODEL
-    assert resolve(str(model)).model_id != resolve(config.model).model_id
-    engine = {"dtype": "float32", "max_num_seqs": 4}
-    chosen = LabelConfig(model=str(model), limit=1, max_reject_rate=1.0, engine_kwargs=engine)
-    assert label.run(str(faces), str(tmp_path), chosen).line
+@pytest.fixture(scope="module")
+def promoted(told, config):
+    """What the gate tells, and the name that stands for the trained model since."""
+    return apart("promote", str(Path(config.output) / train.MODEL), "faces")
+
+
+def test_what_was_trained_passes_the_gate(promoted, config):
+    passed, named = promoted.splitlines()
+    assert passed.startswith("passed: log probabilities at most")
+    assert named.startswith("faces is now ") and named.endswith(str(Path(config.output) / train.MODEL))
+
+
+def test_what_was_promoted_is_measured(promoted, faces, tmp_path):
+    asked = ("--pairs", "0", "--limit", "4", "--set", "bootstrap_rounds=10", "--out", str(tmp_path))
+    assert "accuracy" in apart("evaluate", "faces", str(faces), *asked)
+    assert json.loads((tmp_path / "evaluation.json").read_text())["faces"] == 4
+
+
+def test_what_was_promoted_labels(promoted, expllm, faces, tmp_path):
+    engine = ("--set", 'engine_kwargs={dtype="float32",max_num_seqs=4}', "--set", "max_reject_rate=1.0")
+    told = expllm("label", str(faces), str(tmp_path), "--model", "faces", "--set", "limit=1", *engine)
+    assert "1 photographs, 1 faces: " in told
 
 
 def test_faces_and_what_is_missing_are_told_in_one_line(told):
