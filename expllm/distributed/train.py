@@ -66,13 +66,14 @@ def run(config: TrainConfig, work: Work = work) -> str:
         work: What each worker does.
 
     Raises:
-        CallerError: the model, the faces or the output are not there or do not fit; nothing was trained. Or
-            a checkpoint could not be written; the one before it stays.
+        CallerError: the model, the faces or the output are not there or do not fit, or the cluster is too
+            small; nothing was trained. Or a checkpoint could not be written; the one before it stays.
         RunError: the workers failed more often than `max_failures`.
     """
     found = examples.gather(config) if config.data else None
     settings = checked(config, found and found.data_id)
     with cluster.connected(), cluster.naming(TrainingFailedError):
+        training_data.check_cluster(config)
         if found:
             training_data.prepare(settings, found)
         with training_progress.shown(config) as told:

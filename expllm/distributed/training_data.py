@@ -29,13 +29,23 @@ class Material:
     """Faces that are explained at each checkpoint."""
 
 
+def check_cluster(config: TrainConfig) -> None:
+    """Refuse a training that would wait for ever for processors that the cluster does not have.
+
+    Raises:
+        CallerError: so it is.
+    """
+    reading = 2 * READ_CPUS if config.data else 0
+    a_worker = {"CPU": reading, "GPU": 1} if config.use_gpu else {"CPU": 1 + reading}
+    cluster.check_holds({kind: count * config.workers for kind, count in a_worker.items()}, "workers")
+
+
 def prepare(config: TrainConfig, found: Lessons) -> None:
     """Have the examples of `data` made, if they are not, and tell on stderr what they are.
 
     Raises:
-        CallerError: they are fewer than the workers, the cluster is too small, or examples.prepare refuses.
+        CallerError: they are fewer than the workers, or examples.prepare refuses.
     """
-    cluster.check_holds({"CPU": config.workers * (1 + 2 * READ_CPUS)}, "workers")
     checkpoint = None if config.encoder else resolve(config.model)
     measuring = checkpoint if checkpoint and checkpoint.unit_reader() else None
     made = examples.prepare(config, found, preprocessing(config).cut, measuring)

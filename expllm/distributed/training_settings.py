@@ -14,7 +14,7 @@ from expllm.distributed.training_output import has_checkpoint
 from expllm.errors import CallerError
 from expllm.faces import STANDARD
 from expllm.models.checkpoint import NAMES, resolve
-from expllm.models.starting import preprocessing
+from expllm.models.starting import parts, preprocessing
 
 EXAMPLES = "examples"
 """Where in OUTPUT the faces of `data` are prepared."""
@@ -58,23 +58,19 @@ def checked(config: TrainConfig, data_id: str | None = None) -> TrainConfig:
 
 def _begun(config: TrainConfig) -> dict[str, str]:
     """Where the model that is started from lies, by full paths."""
-    if config.encoder is not None and config.language_model is not None:
-        return {
-            "encoder": str(Path(config.encoder).resolve()),
-            "language_model": str(Path(config.language_model).resolve()),
-        }
+    found = parts(config)
+    if found is not None:
+        return {"encoder": str(found[0].resolve()), "language_model": str(found[1].resolve())}
     return {"model": config.model if config.model in NAMES else str(resolve(config.model).path)}
 
 
 def _origin(config: TrainConfig) -> str:
-    """What tells the model that is started from; of large ones by the sizes of their files."""
-    if config.encoder is None or config.language_model is None:
+    """What tells the model that is started from."""
+    found = parts(config)
+    if found is None:
         return resolve(config.model).model_id
-    folders = [Path(config.encoder), Path(config.language_model)]
-    sizes = [
-        (file.name, file.stat().st_size) for one in folders for file in sorted(one.glob("*.safetensors"))
-    ]
-    return short_sha256(json.dumps([sizes, *(file_sha256(one / "config.json") for one in folders)]))
+    files = [file for one in found for file in (one / "config.json", *sorted(one.glob("*.safetensors")))]
+    return short_sha256(json.dumps([file_sha256(file) for file in files]))
 
 
 def _full(folder: str) -> str:

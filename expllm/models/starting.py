@@ -48,18 +48,38 @@ def start(config: TrainConfig) -> Start:
     Raises:
         CallerError: a folder is not there, or holds something else than it should.
     """
-    if config.language_model is None or config.encoder is None:
+    found = parts(config)
+    if found is None:
         checkpoint = resolve(config.model)
         model = ExpllmForConditionalGeneration.from_pretrained(checkpoint.path, dtype=torch.bfloat16)
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
         return Start(model, tokenizer, checkpoint.preprocessing, checkpoint)
     disable_progress_bar()
-    decoder = _loaded(AutoModelForCausalLM, config.language_model, "language_model")
-    tokenizer = chat_tokenizer(Path(config.language_model), decoder.config.vocab_size)
-    tower = _tower(Path(config.encoder), _tower_config(config.encoder), config.image_px)
+    encoder, language_model = found
+    decoder = _loaded(AutoModelForCausalLM, language_model, "language_model")
+    tokenizer = chat_tokenizer(language_model, decoder.config.vocab_size)
+    tower = _tower(encoder, _tower_config(encoder), config.image_px)
     model = assembly.new_model(tower.config, decoder, tokenizer)
     model.model.vision_tower.load_state_dict(tower.state_dict())
     return Start(model, tokenizer, preprocessing(config), None)
+
+
+def parts(config: TrainConfig) -> tuple[Path, Path] | None:
+    """The folders of encoder and language model that are put together; None where there is a model already.
+
+    Raises:
+        CallerError: one is named without the other, or is no folder of a model.
+    """
+    if config.encoder is None and config.language_model is None:
+        return None
+    if config.encoder is None or config.language_model is None:
+        raise CallerError("encoder and language_model go together: name both, or `model` alone")
+    for key, folder in (("encoder", config.encoder), ("language_model", config.language_model)):
+        if not Path(folder, "config.json").is_file():
+            raise CallerError(
+                f"{key} {folder}: holds no config.json; name the folder of a Hugging Face model"
+            )
+    return Path(config.encoder), Path(config.language_model)
 
 
 def preprocessing(config: TrainConfig) -> Preprocessing:
@@ -68,25 +88,26 @@ def preprocessing(config: TrainConfig) -> Preprocessing:
     Raises:
         CallerError: there is no such model, or its encoder cannot read crops of the configured size.
     """
-    if (config.encoder is None) != (config.language_model is None):
-        raise CallerError("encoder and language_model go together: name both, or `model` alone")
-    if config.encoder is None:
+    found = parts(config)
+    if found is None:
         return resolve(config.model).preprocessing
-    size_px = _tower_config(config.encoder).image_size
-    if config.image_px not in (None, size_px) and not _resizes(_tower_config(config.encoder)):
-        raise CallerError(f"image_px {config.image_px}: encoder {config.encoder} reads {size_px} px alone")
-    file = Path(config.encoder) / "preprocessor_config.json"
+    tower = _tower_config(found[0])
+    if config.image_px not in (None, tower.image_size) and not isinstance(tower, Dinov2Config):
+        raise CallerError(
+            f"image_px {config.image_px}: encoder {config.encoder} reads {tower.image_size} px alone"
+        )
+    file = found[0] / "preprocessor_config.json"
     kept = read_object(file) if file.exists() else {}
     usual = Preprocessing()
     return Preprocessing(
         crop=_CROPS[config.crop],
-        size_px=config.image_px or size_px,
+        size_px=config.image_px or tower.image_size,
         mean=config.pixel_mean or tuple(kept.get("image_mean", usual.mean)),
         std=config.pixel_std or tuple(kept.get("image_std", usual.std)),
     )
 
 
-def _tower_config(folder: str) -> PreTrainedConfig:
+def _tower_config(folder: Path) -> PreTrainedConfig:
     config = _loaded(AutoConfig, folder, "encoder")
     vision = getattr(config, "vision_config", config)  # CLIP's and SigLIP's folders hold a text tower besides
     if not hasattr(vision, "image_size") or not hasattr(vision, "patch_size"):
@@ -94,13 +115,9 @@ def _tower_config(folder: str) -> PreTrainedConfig:
     return vision
 
 
-def _resizes(config: PreTrainedConfig) -> bool:
-    return isinstance(config, Dinov2Config)
-
-
 def _tower(folder: Path, config: PreTrainedConfig, image_px: int | None) -> PreTrainedModel:
     """The tower with its weights, its position embeddings made for crops of `image_px`."""
-    tower = _loaded(AutoModel._model_mapping[type(config)], str(folder), "encoder", config=config)
+    tower = _loaded(AutoModel._model_mapping[type(config)], folder, "encoder", config=config)
     if image_px in (None, config.image_size):
         return tower
     weights = tower.state_dict()
@@ -110,9 +127,7 @@ def _tower(folder: Path, config: PreTrainedConfig, image_px: int | None) -> PreT
     return resized
 
 
-def _loaded(kind: Any, folder: str, key: str, **settings: Any) -> Any:
-    if not (Path(folder) / "config.json").is_file():
-        raise CallerError(f"{key} {folder}: holds no config.json; name the folder of a Hugging Face model")
+def _loaded(kind: Any, folder: Path, key: str, **settings: Any) -> Any:
     of_weights = {} if kind is AutoConfig else {"dtype": torch.bfloat16, "use_safetensors": True}
     try:
         return kind.from_pretrained(folder, local_files_only=True, **of_weights, **settings)

@@ -87,6 +87,12 @@ def test_a_model_that_reads_other_crops_is_refused(config: TrainConfig, tmp_path
     assert "box padded to square" in _refused(config, model=str(model))
 
 
+def test_parts_that_are_not_there_are_named(config: TrainConfig) -> None:
+    parts = {"data": ("instructed",), "faces": None, "encoder": "/no/such", "language_model": "/no/such"}
+    with pytest.raises(CallerError, match="encoder /no/such: holds no config"):
+        checked(config.model_copy(update=parts), "data-id")
+
+
 def test_an_output_that_cannot_be_written_is_named(config: TrainConfig, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert str(tmp_path / "file") in _refused(config, output=str(tmp_path / "file" / "out"))

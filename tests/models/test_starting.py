@@ -196,6 +196,7 @@ def test_a_tower_that_cannot_read_other_crops_says_so(config: TrainConfig, tmp_p
         ({"encoder": None}, "go together"),
         ({"language_model": None}, "go together"),
         ({"encoder": "/no/such"}, "encoder /no/such: holds no config.json"),
+        ({"language_model": "/no/such"}, "language_model /no/such: holds no config.json"),
         ({"encoder": "decoder"}, "is a qwen2, and no vision tower"),
     ],
 )
