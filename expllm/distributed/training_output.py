@@ -66,10 +66,14 @@ def publish_model(write: Callable[[Path], None], output: str) -> None:
         CallerError: there is no room for it; the model before it stays.
     """
     on_s3 = storage.is_s3(output)
+    for left in () if on_s3 else Path(output).glob(f".{MODEL}-*"):  # by killed workers
+        shutil.rmtree(left)
     with TemporaryDirectory(prefix=f".{MODEL}-", dir=None if on_s3 else output) as place:
         folder = Path(place) / MODEL
         try:
             write(folder)
+            if not on_s3:
+                _replace(Path(output) / MODEL, folder)
         except (OSError, SafetensorError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise CallerError(
@@ -77,13 +81,23 @@ def publish_model(write: Callable[[Path], None], output: str) -> None:
                 "training itself is done"
             ) from error
         if on_s3:
-            files = [file for file in folder.rglob("*") if file.is_file()]
-            for file in sorted(files, key=lambda file: file == folder / "config.json"):
-                storage.upload(file, storage.join(output, MODEL, *file.relative_to(folder).parts))
-            return
-        target = Path(output) / MODEL
-        shutil.rmtree(target, ignore_errors=True)
-        folder.rename(target)
+            _upload(folder, storage.join(output, MODEL))
+
+
+def _replace(target: Path, folder: Path) -> None:
+    if target.exists():
+        target.rename(folder.with_name("before"))
+    folder.rename(target)
+
+
+def _upload(folder: Path, place: str) -> None:
+    """Put a model in another's place: config.json goes first and comes last, for without it there is none."""
+    config = storage.join(place, "config.json")
+    for old in sorted(storage.children(place), key=lambda found: found.uri != config):
+        storage.delete(old.uri)
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    for file in sorted(files, key=lambda file: file == folder / "config.json"):
+        storage.upload(file, storage.join(place, *file.relative_to(folder).parts))
 
 
 class Journal:

@@ -78,14 +78,17 @@ def test_a_journal_goes_on_from_the_row_of_the_checkpoint(output: str) -> None:
 
 
 def test_a_model_takes_the_place_of_the_one_before(output: str) -> None:
-    for text in ("old", "new"):
+    for text, other in (("old", "adapter"), ("new", "weights")):
 
-        def write(folder: Path, text: str = text) -> None:
-            folder.mkdir(exist_ok=True, parents=True)
+        def write(folder: Path, text: str = text, other: str = other) -> None:
+            folder.mkdir()
             (folder / "config.json").write_text(text)
+            (folder / other).touch()
 
         publish_model(write, output)
     assert storage.read(storage.join(output, "model", "config.json")) == b"new"
+    names = {found.uri.rpartition("/")[2] for found in storage.children(output)}
+    assert names == {"config.json", "weights"}
 
 
 def test_a_model_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
@@ -95,6 +98,7 @@ def test_a_model_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) ->
 
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("old")
+    (tmp_path / ".model-of-a-killed-worker").mkdir()
     with pytest.raises(CallerError, match="make room") as failed:
         publish_model(write, str(tmp_path))
     assert "\n" not in str(failed.value)
