@@ -6,8 +6,8 @@ from typing import Annotated
 from typer import Argument, Option
 
 from expllm.cli import run_command
-from expllm.config import TrainConfig
 from expllm.distributed import train
+from expllm.train_config import TrainConfig
 
 PRESETS = Path(__file__).with_name("presets")
 

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 import jobs
-from expllm.config import BuildCotConfig, LabelConfig, TrainConfig
+from expllm.config import BuildCotConfig, LabelConfig
 from expllm.errors import CallerError
+from expllm.train_config import TrainConfig
 
 
 def test_without_a_file_every_key_has_its_default():

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from expllm.config import Config, LabelConfig, ServiceConfig, TrainConfig
+from expllm.config import Config, LabelConfig, ServiceConfig
+from expllm.train_config import TrainConfig
 
 ROOT = Path(__file__).parents[1]
 

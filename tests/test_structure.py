@@ -10,7 +10,7 @@ CORE = (
     "action_units chat checksums config cot datasets errors evaluation.endpoint evaluation.page "
     "exp_cot.asked exp_cot.endpoint exp_cot.lessons exp_cot.report exp_cot.written expressions "
     "faces facs feafa gate labels manifest metrics mirroring photographs planning promoted prompt report sft "
-    "shuffling tables writer"
+    "shuffling tables train_config writer"
 ).split()
 
 

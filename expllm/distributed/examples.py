@@ -11,7 +11,6 @@ import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy
 
-from expllm.config import TrainConfig
 from expllm.distributed import cluster, datasets, instruction_parts, pipeline, storage
 from expllm.distributed.make_examples import MakeExamples, Part
 from expllm.distributed.measure import LABELLED
@@ -22,6 +21,7 @@ from expllm.exp_cot.lessons import Lessons
 from expllm.faces import Cut
 from expllm.models.checkpoint import Checkpoint
 from expllm.models.face_reader import DETECTOR
+from expllm.train_config import TrainConfig
 
 PART_FACES = 256
 """Faces listed for a part: enough that few files are opened, and few enough to hold some parts in memory."""

@@ -12,7 +12,6 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedErr
 from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
 from torch import nn
 
-from expllm.config import TrainConfig
 from expllm.distributed import cluster, examples, storage, training_data, training_output, training_progress
 from expllm.distributed.training_data import Material
 from expllm.distributed.training_output import MODEL, Journal
@@ -28,6 +27,7 @@ from expllm.models.starting import Start, start
 from expllm.models.training import Metrics, Schedule, train
 from expllm.models.training_checkpoints import Snapshot, load_trained, newest_checkpoint
 from expllm.models.workers import AnotherStopped, Workers
+from expllm.train_config import TrainConfig
 
 Work = Callable[[dict[str, Any]], str | None]
 

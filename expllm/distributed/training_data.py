@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from expllm.action_units import Estimator
-from expllm.config import TrainConfig
 from expllm.distributed import cluster, example_stream, examples
 from expllm.distributed.example_stream import READ_CPUS, ExampleStream
 from expllm.errors import CallerError
@@ -16,6 +15,7 @@ from expllm.models.encoder import Encoder
 from expllm.models.finetuning import Faces, FaceSource
 from expllm.models.starting import preprocessing
 from expllm.shuffling import Deal
+from expllm.train_config import TrainConfig
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayError
 from ray.train import UserCallback
 
-from expllm.config import TrainConfig
+from expllm.train_config import TrainConfig
 
 _EVERY_S = 10.0
 _ANSWER_TIMEOUT_S = 5.0

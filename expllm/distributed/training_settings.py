@@ -8,13 +8,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from expllm.checksums import file_sha256, short_sha256
-from expllm.config import TrainConfig
 from expllm.distributed import storage
 from expllm.distributed.training_output import has_checkpoint
 from expllm.errors import CallerError
 from expllm.faces import STANDARD
 from expllm.models.checkpoint import NAMES, resolve
 from expllm.models.starting import parts, preprocessing
+from expllm.train_config import TrainConfig
 
 EXAMPLES = "examples"
 """Where in OUTPUT the faces of `data` are prepared."""

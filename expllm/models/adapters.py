@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from expllm.config import LINEAR_LAYERS
 from expllm.errors import CallerError
 from expllm.gate import Record
 from expllm.models.checkpoint import Checkpoint, resolve
 from expllm.models.preprocessing import read_object
+from expllm.train_config import LINEAR_LAYERS
 
 FOLDER = "adapter"
 """In a checkpoint's folder, in PEFT's form; only where encoder and projector are those of its base."""

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from expllm import sft
-from expllm.config import LINEAR_LAYERS, TrainConfig
 from expllm.errors import CallerError
 from expllm.models.architecture import ExpllmForConditionalGeneration, patch_features
 from expllm.models.tower import FaceTower
+from expllm.train_config import LINEAR_LAYERS, TrainConfig
 
 
 def lora_config(

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from expllm import cot, gate, prompt
-from expllm.config import LINEAR_LAYERS
 from expllm.errors import Reject
 from expllm.models import adapters, assembly, frozen
 from expllm.models.architecture import ExpllmForConditionalGeneration, patch_features
 from expllm.models.checkpoint import Checkpoint
 from expllm.models.encoder import Encoder
 from expllm.models.preprocessing import Preprocessing, to_pixels
+from expllm.train_config import LINEAR_LAYERS
 
 Features = Float16[np.ndarray, "faces tokens width"]
 

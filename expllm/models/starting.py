@@ -17,7 +17,6 @@ from transformers import (
 from transformers.models.auto.tokenization_auto import AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
-from expllm.config import TrainConfig
 from expllm.errors import CallerError
 from expllm.faces import ALIGNED, SQUARE
 from expllm.models import assembly
@@ -26,6 +25,7 @@ from expllm.models.chat_tokenizer import chat_tokenizer
 from expllm.models.checkpoint import Checkpoint, resolve
 from expllm.models.import_checkpoint import resized_positions
 from expllm.models.preprocessing import Preprocessing, read_object
+from expllm.train_config import TrainConfig
 
 _CROPS = {"aligned": ALIGNED, "square": SQUARE}
 _POSITIONS = "embeddings.position_embeddings"

@@ -92,9 +92,7 @@ def train(
     """
     workers = workers or Workers()
     _check(schedule, workers)
-    if not workers.in_step:  # else it may be too large for one device
-        task.model.to(device)
-    model = workers.wrap(task.model.train())
+    model = _ready(task.model, device, workers)
     optimizer = _optimizer(task, schedule)
     progress = _resumed(folder, task.model, optimizer, workers)
     keep = _Keeper(task.model, optimizer, schedule, workers, save or _first_saves(folder, workers))
@@ -109,6 +107,12 @@ def train(
         keep.if_due(progress)
     keep.now(progress)
     return progress
+
+
+def _ready(model: nn.Module, device: str, workers: Workers) -> nn.Module:
+    if not workers.in_step:  # else it may be too large for one device
+        model.to(device)
+    return workers.wrap(model.train())
 
 
 def _resumed(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, workers: Workers) -> Progress:

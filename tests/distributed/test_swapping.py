@@ -84,11 +84,18 @@ def test_one_engine_answers_with_and_without_an_adapter_each_as_its_trainer(
     assert np.abs(np.subtract(logprobs(adapted), logprobs(plain))).max() > 0.1
 
 
+@pytest.fixture(scope="module")
+def more(trains, tiny_checkpoint, tmp_path_factory):
+    """A training that moved the projector as well."""
+    return trains(tiny_checkpoint, tmp_path_factory.mktemp("more") / "model", 0.1, projector=1.5)
+
+
 def test_a_model_on_another_base_or_with_another_projector_is_refused(
-    loop, engine, trains, random_checkpoint, tiny_checkpoint, tmp_path, face
+    loop, engine, trained, more, tmp_path, face
 ):
-    other = trains(random_checkpoint, tmp_path / "other", 0.1)
-    more = trains(tiny_checkpoint, tmp_path / "more", 0.1, projector=1.5)
+    other = Path(shutil.copytree(trained, tmp_path / "other"))
+    (other / "card.json").write_text('{"temperature": 2.0}')  # else it is the same model
+    gate.Record.read(other).model_copy(update={"base_id": "another"}).write(other)
     for folder in (other, more):
         with pytest.raises(RunError, match="not "):
             loop.run(engine.explain(face, None, resolve(str(folder)).model_id, str(folder)))
@@ -108,10 +115,9 @@ def test_a_folder_that_holds_another_model_than_is_asked_for_is_refused(loop, en
 
 
 def test_a_service_follows_what_is_promoted_under_its_name(
-    loop, engine, trained, trains, tiny_checkpoint, tmp_path, monkeypatch
+    loop, engine, trained, more, tiny_checkpoint, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("EXPLLM_MODELS", str(tmp_path / "names"))
-    more = trains(tiny_checkpoint, tmp_path / "more", 0.1, projector=1.5)
     base, adapted, refused = (resolve(str(folder)) for folder in (tiny_checkpoint, trained, more))
 
     def serves(current):

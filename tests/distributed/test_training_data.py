@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from expllm import cli
-from expllm.config import TrainConfig
 from expllm.distributed import examples, train
 from expllm.distributed.example_stream import ExampleStream, rows
 from expllm.errors import CallerError
 from expllm.models.checkpoint import resolve
 from expllm.shuffling import Deal
 from expllm.tables import EXAMPLES
+from expllm.train_config import TrainConfig
 from jobs import faces as rendered
 
 pytestmark = pytest.mark.timeout(600)

@@ -1,5 +1,5 @@
-from expllm.config import TrainConfig
 from expllm.distributed.training_progress import line
+from expllm.train_config import TrainConfig
 
 CONFIG = TrainConfig(faces="faces", output="out", steps=500, workers=4)
 

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from expllm.config import TrainConfig
 from expllm.distributed.training_settings import checked
 from expllm.errors import CallerError
+from expllm.train_config import TrainConfig
 
 
 def _prepared(folder: Path, people: list[int]) -> Path:

@@ -78,11 +78,15 @@ def test_an_adapter_under_names_that_the_engine_passes_over_is_caught(altered: P
         _check(altered)
 
 
-def test_an_adapter_that_has_learnt_nothing_is_caught(
-    trains: Trains, tiny_checkpoint: Path, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def projected(trains: Trains, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training that moved the projector alone."""
+    return trains(tiny_checkpoint, tmp_path_factory.mktemp("projected") / "model", 0.0, projector=1.5)
+
+
+def test_an_adapter_that_has_learnt_nothing_is_caught(projected: Path) -> None:
     with pytest.raises(RunError, match="adapter of the language model changes nothing"):
-        _check(trains(tiny_checkpoint, tmp_path / "model", 0.0))
+        _check(projected)
 
 
 def test_a_tokenizer_that_differs_is_caught(altered: Path) -> None:
@@ -105,11 +109,8 @@ def test_another_prompt_and_other_normalisation_are_caught(altered: Path) -> Non
         _check(altered)
 
 
-def test_a_trained_projector_makes_the_adapter_no_model_alone(
-    trains: Trains, tiny_checkpoint: Path, tmp_path: Path
-) -> None:
-    folder = trains(tiny_checkpoint, tmp_path / "model", 0.01, projector=1.5)
-    assert not (folder / adapters.FOLDER).exists()
+def test_a_trained_projector_makes_the_adapter_no_model_alone(projected: Path) -> None:
+    assert not (projected / adapters.FOLDER).exists()
 
 
 def test_a_model_that_no_training_recorded_is_the_callers_mistake(tiny_checkpoint: Path) -> None:

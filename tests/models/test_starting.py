@@ -23,7 +23,6 @@ from transformers import (
 
 import jobs
 from expllm import prompt
-from expllm.config import TrainConfig
 from expllm.errors import CallerError
 from expllm.faces import SQUARE
 from expllm.models import assembly, published
@@ -34,6 +33,7 @@ from expllm.models.explainer import Explainer, explainer_of
 from expllm.models.finetuning import ExplainTask
 from expllm.models.starting import Start, preprocessing, start
 from expllm.models.training import Schedule, train
+from expllm.train_config import TrainConfig
 
 PRESETS = Path(jobs.__path__[0]) / "presets"
 PX = 112
