@@ -41,6 +41,8 @@ _FACES = 64
 _WARM = 2
 """Steps before the clock starts."""
 _HELD_OUT = 16
+_RATE = 5e-4
+"""Highest learning rate of projector and adapters."""
 _AT_ONCE = 4
 """Examples that the plain trainer takes at once; it adds up gradients to the same examples a step."""
 
@@ -90,7 +92,10 @@ def _task(faces: dataset.FaceSet, model: str) -> ExplainTask:
     loaded = ExpllmForConditionalGeneration.from_pretrained(checkpoint.path, dtype=torch.bfloat16)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
     torch.manual_seed(0)
-    return ExplainTask(faces, Explainer(loaded, lora_config()), tokenizer, checkpoint.preprocessing)
+    explainer = Explainer(loaded, lora_config())
+    return ExplainTask(
+        faces, explainer, tokenizer, checkpoint.preprocessing, projector_rate=_RATE, adapter_rate=_RATE
+    )
 
 
 def _ours(faces: dataset.FaceSet, model: str, schedule: training.Schedule) -> Speed:
@@ -127,7 +132,10 @@ def _plain(faces: dataset.FaceSet, model: str, schedule: training.Schedule) -> S
             max_steps=schedule.steps,
             per_device_train_batch_size=_AT_ONCE,
             gradient_accumulation_steps=schedule.batch_size // _AT_ONCE,
-            learning_rate=task.adapter_rate,
+            learning_rate=_RATE,
+            adam_beta1=schedule.adam_betas[0],
+            adam_beta2=schedule.adam_betas[1],
+            max_grad_norm=schedule.clip_norm,
             warmup_steps=schedule.warmup_steps,
             lr_scheduler_type="cosine",
             weight_decay=schedule.weight_decay,
