@@ -23,6 +23,7 @@ from expllm.models import (
 )
 from expllm.models.checkpoint import ACTION_UNITS
 from expllm.models.encoder_training import SupervisedEncoder
+from expllm.models.explainer import Explainer, lora_config
 from expllm.models.tower import started_tower
 from expllm.unit_reader import UnitReader
 
@@ -83,7 +84,7 @@ def finetune(
     trained, _ = dataset.load(prepared, action_units.Estimator.load()).split()
     trained = trained.sample(most_faces)
     tokenizer = base.tokenizer()
-    explainer = bundling.new_explainer(encoder, tokenizer)
+    explainer = Explainer(bundling.new_model(encoder, tokenizer), lora_config())
     if start:
         training_checkpoints.load_trained(explainer, training_checkpoints.newest_checkpoint(start))
     faces = _joined(trained, encoder).as_in_photographs()

@@ -11,7 +11,8 @@ from jinja2 import Template
 from transformers import PreTrainedTokenizerFast
 
 from expllm.evaluation.calibration import fit_temperature
-from expllm.models import assembly, base, calibration, encoder_training
+from expllm.models import assembly, base, calibration, encoder_training, recording
+from expllm.models.architecture import ExpllmForConditionalGeneration
 from expllm.models.checkpoint import ACTION_UNITS
 from expllm.models.dataset import FaceSet
 from expllm.models.explainer import Explainer, lora_config
@@ -88,19 +89,22 @@ CALIBRATION_FACES = 288
 """Held-out faces that the label-only question is asked about, twice each: one number is fitted."""
 
 
-def new_explainer(encoder: Path, tokenizer: PreTrainedTokenizerFast) -> Explainer:
-    """SmolLM2 with the encoder that a training left in a folder, ready to learn."""
+def new_model(encoder: Path, tokenizer: PreTrainedTokenizerFast) -> ExpllmForConditionalGeneration:
+    """SmolLM2 with the encoder that a training left in a folder, and a projector that knows nothing yet."""
     tower = encoder_training.trained_reader(encoder).tower
     model = assembly.new_model(tower.config, base.language_model(torch.bfloat16), tokenizer)
-    explainer = Explainer(model, lora_config())
-    explainer.tower.float().load_state_dict(tower.state_dict())
-    return explainer
+    model.model.vision_tower.float().load_state_dict(tower.state_dict())
+    return model
 
 
 def bundle(encoder: Path, trained: Path, held_out: FaceSet, out: Path) -> dict[str, Any]:
-    """Calibrate a trained model on held-out faces, write its bundled form to `out`, and return its card."""
+    """Calibrate a trained model on held-out faces, write its bundled form to `out`, and return its card.
+
+    Beside it goes what the gate holds it to.
+    """
     tokenizer = base.tokenizer()
-    explainer = new_explainer(encoder, tokenizer)
+    model = new_model(encoder, tokenizer)
+    explainer = Explainer(model, lora_config())
     load_trained(explainer, newest_checkpoint(trained))
     temperature, metrics = _calibrate(explainer, held_out, tokenizer)
     metrics["encoder"] = encoder_training.evaluate(encoder_training.trained_reader(encoder), held_out)
@@ -122,6 +126,7 @@ def bundle(encoder: Path, trained: Path, held_out: FaceSet, out: Path) -> dict[s
     }
     assembly.save_bundle(out, explainer.config, Preprocessing(), parts, card)
     shutil.copyfile(encoder / ACTION_UNITS, out / ACTION_UNITS)
+    recording.record(out, model, tokenizer, Preprocessing(), None)
     (out / "README.md").write_text(readme(card))
     return card
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from expllm import promoted
+from expllm import gate, promoted
 from expllm.checksums import file_sha256, short_sha256
 from expllm.errors import CallerError
 from expllm.faces import CROPS
@@ -27,7 +27,7 @@ ACTION_UNITS = "action_units.npz"
 _DECISIVE = (_PREPROCESSING, "tokenizer.json", ACTION_UNITS)
 """What makes a model's answers beside its weights, its config.json and the card's temperature."""
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
-_LAYOUT = 2
+_LAYOUT = 3
 """Raised when the assembled folder of the same bundle would differ."""
 
 
@@ -218,7 +218,8 @@ def _assemble(bundle: Path, path: Path, preprocessing: Preprocessing, card: dict
     try:
         tokenizer = base.tokenizer()
         assembly.save_assembled(partial, assembly.assemble(bundle, tokenizer), tokenizer, preprocessing, card)
-        shutil.copyfile(bundle / ACTION_UNITS, partial / ACTION_UNITS)
+        for name in (ACTION_UNITS, gate.FILE):
+            shutil.copyfile(bundle / name, partial / name)
         digests = {file.name: file_sha256(file) for file in sorted(partial.iterdir())}
         (partial / _DIGESTS).write_text(json.dumps(digests, indent=2))
         _publish(partial, path)
