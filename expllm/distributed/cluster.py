@@ -37,6 +37,15 @@ def engine_environment(config: MachinesConfig) -> dict[str, str]:
     return _OFFLINE if config.engine_gpus else {**_OFFLINE, **on_cpu}
 
 
+def prepare_engine_here(config: MachinesConfig) -> None:
+    """Tell the same to an engine in this very process, and to speak of errors alone: it writes to stdout.
+
+    Call it before vLLM is imported.
+    """
+    os.environ |= engine_environment(config)
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+
+
 def engine_runtime_env(config: MachinesConfig) -> dict[str, dict[str, str]]:
     """Ray's runtime environment of an engine; what the job's own environment names stays as it is there."""
     # Ray refuses a variable that the job's environment names already, even with the same value.

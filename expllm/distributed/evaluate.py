@@ -187,7 +187,7 @@ def _answering(
 ) -> AbstractContextManager[Answerer]:
     if model.startswith(PREFIX):
         return nullcontext(EndpointAnswerer(model, has_form=config.endpoint_form, tell=tell))
-    os.environ |= cluster.engine_environment(config)
+    cluster.prepare_engine_here(config)
     from expllm.models.answering import EngineAnswerer  # vLLM reads the environment as it is imported
 
     tell(f"{model}: starting the engine")

@@ -1,7 +1,5 @@
 """A trained checkpoint -> the gate, and a name for what passes; in this process, without a cluster."""
 
-import os
-
 from expllm import promoted
 from expllm.config import GateConfig
 from expllm.distributed import cluster
@@ -17,7 +15,7 @@ def run(config: GateConfig) -> Passed:
         CallerError: there is no such checkpoint, or no training recorded anything of it.
         RunError: the checkpoint must not serve, and all reasons.
     """
-    os.environ |= cluster.engine_environment(config)  # vLLM reads it as it is imported
+    cluster.prepare_engine_here(config)
     return check(config.model, config.dtype, config.engine_overrides)
 
 
