@@ -176,6 +176,13 @@ def test_large_photographs_are_reduced_and_keep_their_full_size(format):
     assert photograph.scale == pytest.approx(0.12)
 
 
+@pytest.mark.parametrize(("longest_px", "width_px"), [(1000, 1000), (999, 500), (500, 500), (300, 250)])
+def test_a_jpeg_is_halved_until_it_is_small_enough(longest_px, width_px):
+    photograph = read(encoded(picture(1000, 600), "JPEG"), longest_px=longest_px)
+    assert photograph.pixels.shape[1] == width_px
+    assert photograph.width_px == 1000
+
+
 def test_small_photographs_are_not_enlarged():
     assert read(encoded(picture()), longest_px=2048).pixels.shape == (32, 48, 3)
 
