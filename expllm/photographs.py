@@ -18,7 +18,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from expllm.errors import Reject
 
 LONGEST_PX = 2880
-"""Larger photographs are reduced, JPEG to at least half of this: a face of 3 % of the picture still has 43 px."""
+"""Larger photographs are reduced, JPEG to no less than half of this: a face of 3 % still has 43 px."""
 MAX_PIXELS = 100_000_000
 MIN_SIDE_PX = 16
 
@@ -142,7 +142,7 @@ def _read(image: ImageFile, longest_px: int) -> Photograph:
 
 
 def _divisor(longer_px: int, longest_px: int) -> int:
-    """The power of two that makes the longer side short enough, at most the 8 that a JPEG can be decoded by."""
+    """The power of two that makes the longer side short enough; a JPEG can be decoded at 1/8 and no less."""
     return min(8, 1 << ((longer_px - 1) // longest_px).bit_length())
 
 
