@@ -55,7 +55,7 @@ def test_faces_are_there_and_the_others_are_counted_by_reason(
 ) -> None:
     table = listed(photographs, "01_happiness.jpg", "broken.jpg", "absent.jpg", action_units=UNITS)
     (row,), count = made(make, table, tmp_path)
-    assert count == {"rows": 1, "rejected": {"unknown_format": 1, "unreadable_object": 1}}
+    assert count == {"rows": 1, "rejected": {"unknown_format": 1, "missing_object": 1}}
     assert row["photo"].endswith("01_happiness.jpg") and row["person"] == "p"
     assert row["action_units"]["au12"] == 1 and row["measured"]["au12"] not in (None, 1)
 
