@@ -8,6 +8,7 @@ small face gets the same landmarks as a large one, and each face has the detecto
 import math
 import os
 import sys
+import weakref
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,6 +73,9 @@ class Landmarker:
         with _quietly():
             self._detector, self._landmarker = _detector(detector), _landmarker(data)
             self._detector.detect(_image(np.zeros((_MIN_FACE_PX, _MIN_FACE_PX, 3), np.uint8)))
+        # Holds both until then: in a cycle of garbage their threads would be gone before them, and they wait.
+        self._end = weakref.finalize(self, _close, self._detector, self._landmarker)
+        self._end.atexit = False
 
     def detect(self, photograph: Photograph) -> list[DetectedFace]:
         """Find the faces, numbered from the left; none where there are none.
@@ -136,9 +140,7 @@ class Landmarker:
 
     def close(self) -> None:
         """Give the models' memory back; left to the interpreter's end, MediaPipe complains on stderr."""
-        with _quietly():
-            self._detector.close()
-            self._landmarker.close()
+        self._end()
 
     def __enter__(self) -> Self:
         return self
@@ -147,6 +149,12 @@ class Landmarker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _close(detector: FaceDetector, landmarker: FaceLandmarker) -> None:
+    with _quietly():
+        detector.close()
+        landmarker.close()
 
 
 def _detector(model: bytes) -> FaceDetector:

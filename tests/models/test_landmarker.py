@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -107,3 +109,19 @@ def test_the_crop_shows_the_face(landmarker, portrait):
     cut = crop(portrait.pixels, face.landmarks_px, size=256)
     (again,) = landmarker.detect(photograph(cut))
     assert again.box_px[0] > 5 and again.box_px[2] < 251 and again.box_px[3] < 251
+
+
+_IN_A_CYCLE = """
+import gc
+from expllm.models.landmarker import Landmarker
+
+found = [Landmarker()]
+found.append(found)
+del found
+gc.collect()
+"""
+
+
+def test_one_that_ends_in_a_cycle_of_garbage_ends():
+    ended = subprocess.run([sys.executable, "-c", _IN_A_CYCLE], timeout=60, check=False)
+    assert ended.returncode == 0
