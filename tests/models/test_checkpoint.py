@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText
 
+from expllm import gate
 from expllm.errors import CallerError
 from expllm.faces import Cut
 from expllm.facs import COLUMNS
@@ -224,6 +225,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     bundle = folder / "expllm-135m"
     assembly.save_bundle(bundle, model.config, Preprocessing(), parts, {"temperature": 1.5})
     UnitReader(np.zeros((len(COLUMNS), 3), np.float32)).save(bundle / checkpoint.ACTION_UNITS)
+    (bundle / gate.FILE).write_text("{}")
     return folder
 
 
@@ -242,6 +244,7 @@ def test_a_bundled_model_is_put_together_once_and_checked(
     assert list(tmp_path.iterdir()) == [found.path]
     checkpoint.check(found.path)
     assert found.unit_reader() is not None
+    assert (found.path / gate.FILE).exists()
     checkpoint.resolve.cache_clear()
 
 
