@@ -79,12 +79,14 @@ def main(
         found = pictures.rendered(out / "faces", "--count", str(count), "--seed", str(FIRST_PERSON))
     else:
         found = pictures.photographs(directory)
-    costs = [_cost(kind, [picture.file for picture in found[:count]]) for kind in KINDS]
+    with Landmarker() as landmarker:
+        costs = [_cost(kind, [picture.file for picture in found[:count]], landmarker) for kind in KINDS]
     result = {
         "kinds": [asdict(cost) for cost in costs],
         "speed_up": _speed_up(costs),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Pillow {__version__}",
     }
+    out.mkdir(parents=True, exist_ok=True)
     (out / "decoding.json").write_text(json.dumps(result, indent=2) + "\n")
     _print(costs)
 
@@ -93,8 +95,8 @@ def _speed_up(costs: list[Cost]) -> float:
     return sum(cost.share * cost.plain_s for cost in costs) / sum(cost.share * cost.ours_s for cost in costs)
 
 
-def _cost(kind: Kind, files: list[Path]) -> Cost:
-    landmarker, plain_s, ours_s = Landmarker(), 0.0, 0.0
+def _cost(kind: Kind, files: list[Path], landmarker: Landmarker) -> Cost:
+    plain_s = ours_s = 0.0
     for number, file in enumerate(files):
         data = _encoded(kind, file, np.random.default_rng(number))
         faces = [face.landmarks_px for face in landmarker.detect(_decoded(data))]
